@@ -1,0 +1,122 @@
+"""The seam between intentcast and whatever carries bytes.
+
+Below the gossip router and the direct messages there are *links* between peers, and a link carries any number of
+*streams*. Two real implementations, `libp2p.py` and `memory.py`, pass one contract suite (`tests/contract`).
+Everything above this page could forget that libp2p exists.
+
+A peer is named by the text form of its peer id (base58 of the identity multihash of its Ed25519 key, `12D3Koo...`).
+An address is a multiaddr that ends in `/p2p/<peer id>`.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+PeerId = str
+Address = str
+
+
+class NetworkError(Exception):
+    """Something between us and a peer did not work. Says nothing about the peer's intentions."""
+
+
+class DialError(NetworkError):
+    """No link to that address could be made."""
+
+
+class StreamError(NetworkError):
+    """The stream broke, was reset, or could not be opened; the link may live on."""
+
+
+class ListenError(NetworkError):
+    """An address could not be listened on. The text says which and why (a port in use, say)."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """One peer we are connected to, however many connections that takes."""
+
+    peer: PeerId
+    outbound: bool
+    """True if we chose this peer: at least one of its connections was dialled by us."""
+    remote: str
+    """Where the peer was seen, as a multiaddr without /p2p; for caps per subnet, never for identity."""
+
+
+@dataclass(frozen=True)
+class LinkUp:
+    link: Link
+
+
+@dataclass(frozen=True)
+class LinkDown:
+    peer: PeerId
+
+
+LinkEvent = LinkUp | LinkDown
+
+
+class Stream(Protocol):
+    """One ordered, reliable, encrypted two-way flow of bytes with an authenticated peer."""
+
+    @property
+    def peer(self) -> PeerId: ...
+
+    @property
+    def protocol(self) -> str: ...
+
+    async def send_all(self, data: bytes) -> None:
+        """Send, waiting for flow control. Raises StreamError. Tasks must not send on one stream at the same time."""
+
+    async def receive_some(self, max_bytes: int = 65_536) -> bytes:
+        """Up to max_bytes; b"" when the peer finished sending. Raises StreamError when the stream broke."""
+
+    async def finish(self) -> None:
+        """Say that nothing more will be sent. Receiving goes on. Idempotent, never raises NetworkError."""
+
+    async def close(self) -> None:
+        """Finish and let go. Idempotent, never raises NetworkError, never blocks for more than a second."""
+
+    async def reset(self) -> None:
+        """Drop the stream at once, both ways. Idempotent, never raises NetworkError."""
+
+
+Handler = Callable[[Stream], Awaitable[None]]
+
+
+class Network(Protocol):
+    """What a node can do with the world. Made by `open_libp2p_network` or `MemoryWorld.open_network`."""
+
+    @property
+    def peer_id(self) -> PeerId: ...
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where others can dial us, each ending in /p2p/<our peer id>."""
+
+    def serve(self, protocol: str, handler: Handler) -> None:
+        """Answer inbound streams of this protocol. The stream is closed when the handler returns and reset when it
+        raises; an exception of a handler is counted and costs its peer that stream, never the node anything."""
+
+    async def dial(self, address: Address) -> PeerId:
+        """Connect, or find the existing link. Raises DialError (also for a wrong peer id, our own address, or a
+        malformed one). Safe to call from several tasks: one dial per peer is under way at a time."""
+
+    async def open_stream(self, peer: PeerId, protocol: str) -> Stream:
+        """A new stream to a linked peer. Raises StreamError when not linked or when the peer does not speak it."""
+
+    async def hang_up(self, peer: PeerId) -> None:
+        """Drop the link to this peer, if there is one."""
+
+    def links(self) -> tuple[Link, ...]: ...
+
+    def watch_links(self) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[LinkEvent]]:
+        """Subscribe to link events. First, at once, a LinkUp for every link that exists; afterwards each change in
+        order. At most one LinkUp per peer without a LinkDown between. The channel is unbounded in practice by the
+        number of links; a watcher that does not read loses nothing but memory."""
+
+    def statistics(self) -> dict[str, int]:
+        """Counters by name, for people: dials, handler_errors, refused, ... """
