@@ -1,0 +1,225 @@
+"""The board: which wishes are open, as far as this node has heard; and the verdict on every gossip frame.
+
+One register per (author key, division): a close beats everything, whatever its seq; then the highest seq; then the
+lowest id. A close is final. A posting leaves the board when it expires, a close 120 s later.
+
+Pure: the clock and the network's name are handed in, and nothing is remembered before it verified.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from .envelope import Realm, digest, read_frame, verify, zero_bits
+from .errors import Fault, Reason, Refused
+from .intent import Intent, IntentClose, division_of
+from .limits import MAX_GOSSIP_FRAME, MAX_SKEW, STAMP_BITS
+from .message import Message, believe, check_time, read_head
+
+OURS = ""
+"""`via` of frames this node wrote itself."""
+
+DIVISION_BYTES = 8 * 1024 * 1024
+"""What one division may take of the board by default: some 10,000 wishes."""
+
+_OVERHEAD = 600
+"""Bytes a posting costs beside its frame, roughly: objects and indexes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """What the board holds of one wish: its newest revision or its tombstone."""
+
+    message: Message
+    via: str
+    """The peer that handed it over first."""
+    held: bool
+    """False for a tombstone of a wish that never hung here."""
+
+    @property
+    def size(self) -> int:
+        return len(self.message.frame) + _OVERHEAD
+
+    @property
+    def is_open(self) -> bool:
+        return self.message.kind != "intent.close"
+
+    def is_over(self, now: int) -> bool:
+        head = self.message.head
+        return now > head.exp + MAX_SKEW if head.kind == "intent.close" else now >= head.exp
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The verdict on one gossip frame."""
+
+    message: Message | None
+    """Believed and new; None if not accepted."""
+    replaced: Message | None = None
+    """What it took the place of."""
+    reason: Reason | None = None
+    """Why it was not accepted."""
+
+    @property
+    def accepted(self) -> bool:
+        return self.message is not None
+
+    @property
+    def rejected(self) -> bool:
+        return self.reason is not None and Refused(self.reason).fault is Fault.REJECT
+
+    @property
+    def remember(self) -> bool:
+        """May the very same bytes be answered from memory next time? Not if the verdict could differ by then."""
+        return self.accepted or self.rejected or self.reason in (Reason.SEEN, Reason.SUPERSEDED)
+
+
+Register = tuple[bytes, str]
+
+
+@dataclass(slots=True)
+class Board:
+    net: str
+    bits: int = -1
+    """Zero bits asked of a stamp; by default what the network's name says."""
+    division_bytes: int = DIVISION_BYTES
+    pinned: set[bytes] = field(default_factory=set)
+    """Authors (keys) whose postings are never evicted: our own wishes, and those with an open thread."""
+    counters: Counter[str] = field(default_factory=Counter)
+    """accepted, and every reason for which something was not; evicted."""
+    _postings: dict[Register, Posting] = field(default_factory=dict)
+    _by_id: dict[bytes, Register] = field(default_factory=dict)
+    _bytes: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        if self.bits < 0:
+            self.bits = STAMP_BITS.get(self.net, 0)
+
+    # ------------------------------------------------------------------------------------------------- verdicts
+
+    def hear(self, data: bytes, division: str, via: str, now: int) -> Heard:
+        """Judge a frame that came on the channel of `division`, and hang it up if it is new. Never raises Refused."""
+        try:
+            message = self._judge(data, division, now)
+            replaced = self._place(message, division, via)
+        except Refused as refused:
+            self.counters[refused.reason.value] += 1
+            return Heard(None, reason=refused.reason)
+        self.counters["accepted"] += 1
+        self._make_room(division)
+        return Heard(message, replaced)
+
+    def _judge(self, data: bytes, division: str, now: int) -> Message:
+        # Cheapest first; everything up to the signature is judged from the bytes alone.
+        if len(data) > MAX_GOSSIP_FRAME:
+            raise Refused(Reason.SIZE, f"{len(data)} bytes on gossip")
+        unverified = read_frame(data, MAX_GOSSIP_FRAME)
+        fields = unverified.peek_unverified()
+        if fields.get("net") != self.net:
+            raise Refused(Reason.NET, "of another network")
+        body = fields.get("body")
+        category = body.get("category") if isinstance(body, dict) else None
+        if not isinstance(category, str) or division_of(category) != division:
+            raise Refused(Reason.DIVISION, "does not belong on this channel")
+        head, _ = read_head(fields, Realm.GOSSIP)
+        if zero_bits(unverified.id) < self.bits:
+            raise Refused(Reason.STAMP, f"fewer than {self.bits} zero bits")
+        envelope = verify(unverified, Realm.GOSSIP, self.net, fields)
+        message = believe(envelope)
+        check_time(head, now)
+        return message
+
+    def _place(self, message: Message, division: str, via: str) -> Message | None:
+        register = (message.author, division)
+        present = self._postings.get(register)
+        if present is not None:
+            if present.message.id == message.id:
+                raise Refused(Reason.SEEN)
+            if not _beats(message, present.message):
+                raise Refused(Reason.SUPERSEDED)
+            self._remove(register)
+        held = message.kind != "intent.close" or (present is not None and present.held)
+        self._postings[register] = Posting(message, via, held)
+        self._by_id[message.id] = register
+        self._bytes[division] += self._postings[register].size
+        return present.message if present is not None else None
+
+    # --------------------------------------------------------------------------------------------------- reading
+
+    def __len__(self) -> int:
+        return len(self._postings)
+
+    def __iter__(self) -> Iterator[Posting]:
+        return iter(tuple(self._postings.values()))
+
+    def get(self, frame_id: bytes) -> Posting | None:
+        """The posting whose current frame has this id."""
+        register = self._by_id.get(frame_id)
+        return self._postings[register] if register is not None else None
+
+    def of_author(self, author: bytes, division: str) -> Posting | None:
+        return self._postings.get((author, division))
+
+    def bytes_of(self, division: str) -> int:
+        return self._bytes[division]
+
+    def listing(self, divisions: set[str], salt: bytes, after: bytes, most: int) -> list[tuple[bytes, bytes]]:
+        """Up to `most` (position, id) behind the cursor `after`, in the order of BLAKE2b-256(salt || id).
+
+        The asker's fresh salt makes the order: nobody can mint ids that always come first.
+        """
+        places = (
+            (digest(salt + posting.message.id), posting.message.id)
+            for (_, division), posting in self._postings.items()
+            if division in divisions
+        )
+        return sorted(place for place in places if place[0] > after)[:most]
+
+    # ----------------------------------------------------------------------------------------------------- bounds
+
+    def sweep(self, now: int) -> list[Message]:
+        """Take down what is over, and return it."""
+        over = [(register, posting) for register, posting in self._postings.items() if posting.is_over(now)]
+        for register, _ in over:
+            self._remove(register)
+        return [posting.message for _, posting in over]
+
+    def _make_room(self, division: str) -> None:
+        while self._bytes[division] > self.division_bytes:
+            victim = self._victim(division)
+            if victim is None:
+                return
+            self._remove(victim)
+            self.counters["evicted"] += 1
+
+    def _victim(self, division: str) -> Register | None:
+        """First tombstones of wishes never held, then the oldest from the link that brought most bytes."""
+        loose = {
+            register: posting
+            for register, posting in self._postings.items()
+            if register[1] == division and posting.via != OURS and register[0] not in self.pinned
+        }
+        for register, posting in loose.items():
+            if not posting.held:
+                return register
+        brought: Counter[str] = Counter()
+        for posting in loose.values():
+            brought[posting.via] += posting.size
+        if not brought:
+            return None
+        heaviest = max(sorted(brought), key=lambda via: brought[via])
+        return next(register for register, posting in loose.items() if posting.via == heaviest)
+
+    def _remove(self, register: Register) -> None:
+        posting = self._postings.pop(register)
+        del self._by_id[posting.message.id]
+        self._bytes[register[1]] -= posting.size
+
+
+def _beats(new: Message, old: Message) -> bool:
+    return _rank(new) > _rank(old)
+
+
+def _rank(message: Message) -> tuple[bool, int, int]:
+    assert isinstance(message.body, Intent | IntentClose)
+    return message.kind == "intent.close", message.head.seq, -int.from_bytes(message.id, "big")
