@@ -225,8 +225,8 @@ class Thread:
         if talk is None or talk.accept is None or talk.accept.id != message.ref or talk.answer is not None:
             return Outcome(owes="state")
         if talk.state is State.LAPSED or now >= talk.accept.head.exp:
-            moves = (_move(talk, State.LAPSED),) if talk.state is State.ACCEPTED else ()
-            return Outcome(moves, owes="lapsed" if self.side is Side.REQUESTER else None)
+            late: tuple[Move, ...] = (_move(talk, State.LAPSED),) if talk.state is State.ACCEPTED else ()
+            return Outcome(late, owes="lapsed" if self.side is Side.REQUESTER else None)
         moves = self._follow_table(talk, message)
         talk.answer = message
         return Outcome(moves)
@@ -255,7 +255,7 @@ class Thread:
             return ()
         if self.side is Side.VENDOR:
             return ()
-        moves = []
+        moves: list[Move] = []
         for talk in self.talks.values():
             if talk.state is State.OFFERED and self._is_stale(talk.offer):
                 moves.extend(self._follow_table(talk, message))
