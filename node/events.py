@@ -1,0 +1,52 @@
+"""What happened, for people and programs that watch: stored, numbered, and told live."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import trio
+
+from .clock import Clock
+from .store import Store, Tx
+
+
+class EventLog:
+    """Events are written in the transaction of what caused them, then announced: a watcher that was away asks with
+    `since` and misses nothing (up to the last 10,000)."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._changed = trio.Event()
+
+    def write(self, tx: Tx, type: str, data: dict[str, Any]) -> None:
+        """Inside a transaction. Follow it with announce() once that is committed."""
+        tx.add_event(type, self._clock.now(), data)
+
+    async def add(self, type: str, data: dict[str, Any]) -> None:
+        """For what has no transaction of its own."""
+        await self._store.transact(lambda tx: self.write(tx, type, data))
+        self.announce()
+
+    def announce(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def since(self, since: int) -> AsyncIterator[dict[str, Any]]:
+        """All events after number `since`, then new ones for ever; -1: only new ones."""
+        if since < 0:
+            since = await self._store.transact(lambda tx: tx.last_event())
+        while True:
+            changed = self._changed
+            batch = await self._store.transact(lambda tx, after=since: tx.events_after(after))  # type: ignore[misc]
+            for event in batch:
+                since = event["id"]
+                yield event
+            if not batch:
+                await changed.wait()
+
+    async def wait(self, timeout: float) -> bool:
+        """Until something happens, at most so many seconds. True if something did."""
+        with trio.move_on_after(timeout):
+            await self._changed.wait()
+            return True
+        return False

@@ -1,0 +1,264 @@
+"""Drives the gossip router over streams, and hangs what it brings on the board.
+
+The router (protocol/gossip) decides; this file only carries: link events and bytes in, RPCs out, one outgoing stream
+per peer. Verdicts are the board's.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import structlog
+import trio
+
+from protocol import categories
+from protocol.board import OURS, Board, Heard
+from protocol.errors import Refused
+from protocol.framing import Deframer, frame_with_length
+from protocol.gossip import (
+    PROTOCOLS,
+    Effect,
+    Event,
+    Forward,
+    Heartbeat,
+    Join,
+    Judgement,
+    Leave,
+    Misbehaved,
+    Params,
+    PeerDown,
+    PeerSubscribed,
+    PeerUp,
+    Publish,
+    Published,
+    Router,
+    RpcReceived,
+    Verdict,
+    Wake,
+)
+from protocol.limits import MAX_RPC
+
+from .clock import Clock
+from .network.seam import LinkDown, LinkUp, Network, NetworkError, PeerId, Stream
+
+log = structlog.get_logger("gossip")
+
+HEARD_QUEUE = 10_000
+"""Accepted frames waiting to be stored and looked at. When it is full they stay on the board, and catch-up of others
+is not harmed; the roles of this node miss them, which is counted."""
+
+OnHeard = Callable[[list[Heard]], Awaitable[None]]
+
+
+class Gossip:
+    def __init__(
+        self,
+        network: Network,
+        board: Board,
+        clock: Clock,
+        rng: random.Random,
+        on_heard: OnHeard,
+        params: Params | None = None,
+    ) -> None:
+        self._network = network
+        self._board = board
+        self._clock = clock
+        self._params = params or Params()
+        self._router = Router(self._params, self._judge, rng, self._is_our_topic)
+        self._on_heard = on_heard
+        self._accepted: list[Heard] = []
+        self._hearings, self._heard_queue = trio.open_memory_channel[Heard](HEARD_QUEUE)
+        self._wakes: dict[PeerId, trio.Event] = {}
+        self._writers: dict[PeerId, trio.CancelScope] = {}
+        self._subscribed = trio.Event()
+        self._nursery: trio.Nursery | None = None
+        self.counters: Counter[str] = Counter()
+
+    # ------------------------------------------------------------------------------------------------ what it does
+
+    def join(self, division: str) -> None:
+        """Carry a division: hear it, and pass on what others say in it."""
+        self._handle(Join(self._topic(division)))
+
+    def leave(self, division: str) -> None:
+        self._handle(Leave(self._topic(division)))
+
+    @property
+    def divisions(self) -> tuple[str, ...]:
+        """Those we carry."""
+        found = (categories.division_of_topic(self._board.net, topic) for topic in self._router.topics)
+        return tuple(sorted(division for division in found if division is not None))
+
+    def publish(self, division: str, frame: bytes) -> Published:
+        """Tell the division something of our own, and say to whom it went."""
+        return self._spread(Publish(self._topic(division), frame))
+
+    def forward(self, division: str, frame: bytes) -> Published:
+        """Pass on what catch-up brought and the board accepted."""
+        return self._spread(Forward(self._topic(division), frame))
+
+    def subscribers(self, division: str) -> tuple[PeerId, ...]:
+        return self._router.subscribers(self._topic(division))
+
+    def topics_of(self, peer: PeerId) -> tuple[str, ...]:
+        """The divisions a peer carries, of those we know."""
+        return tuple(d for d in categories.DIVISIONS if peer in self._router.subscribers(self._topic(d)))
+
+    async def wait_subscriber(self, division: str) -> None:
+        """Until a peer that carries the division is known."""
+        while not self.subscribers(division):
+            await self._subscribed.wait()
+
+    async def wait_subscription(self) -> None:
+        """Until some peer says that it carries something."""
+        await self._subscribed.wait()
+
+    def statistics(self) -> dict[str, object]:
+        mine = self._router.statistics()
+        return {"router": mine, "board": dict(self._board.counters), "driver": dict(self.counters)}
+
+    # -------------------------------------------------------------------------------------------------- its tasks
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled. Started once every peer's link has been seen."""
+        async with trio.open_nursery() as nursery, self._network.watch_links() as links:
+            self._nursery = nursery
+            for protocol in PROTOCOLS:
+                self._network.serve(protocol, self._hear_stream)
+            nursery.start_soon(self._beat)
+            nursery.start_soon(self._process_heard)
+            task_status.started()
+            async for event in links:
+                match event:
+                    case LinkUp(link):
+                        self._peer_up(link.peer, link.outbound)
+                    case LinkDown(peer):
+                        self._peer_down(peer)
+
+    async def _beat(self) -> None:
+        while True:
+            await trio.sleep(self._params.heartbeat_interval)
+            self._handle(Heartbeat())
+
+    async def _process_heard(self) -> None:
+        async for first in self._heard_queue:
+            batch = [first]
+            while len(batch) < 200:  # one transaction for what piled up
+                try:
+                    batch.append(self._heard_queue.receive_nowait())
+                except trio.WouldBlock:
+                    break
+            await self._on_heard(batch)
+
+    def _peer_up(self, peer: PeerId, outbound: bool) -> None:
+        self._handle(PeerUp(peer, outbound))
+        if peer not in self._writers and self._nursery is not None:
+            scope = trio.CancelScope()
+            self._writers[peer] = scope
+            self._wakes.setdefault(peer, trio.Event())
+            self._nursery.start_soon(self._write_to, peer, scope)
+
+    def _peer_down(self, peer: PeerId) -> None:
+        scope = self._writers.pop(peer, None)
+        if scope is not None:
+            scope.cancel()
+        self._wakes.pop(peer, None)
+        self._handle(PeerDown(peer))
+
+    async def _write_to(self, peer: PeerId, scope: trio.CancelScope) -> None:
+        with scope:
+            stream = await self._open(peer)
+            if stream is None:
+                # It does not speak gossip, but it may have letters for us: the link stays.
+                self.counters["no_gossip"] += 1
+                self._handle(PeerDown(peer))
+                return
+            try:
+                while True:
+                    self._wakes[peer] = wake = trio.Event()
+                    while (rpc := self._router.next_rpc(peer)) is not None:
+                        await stream.send_all(frame_with_length(rpc))
+                    await wake.wait()
+            except NetworkError:
+                # A gossip stream ends only with its link or by a fault. A fresh link starts from a clean slate on
+                # both sides; a fresh stream alone would leave each with half of the other's subscriptions.
+                self.counters["stream_broke"] += 1
+                await self._network.hang_up(peer)
+            finally:
+                with trio.CancelScope(shield=True):
+                    await stream.reset()
+
+    async def _open(self, peer: PeerId) -> Stream | None:
+        for protocol in PROTOCOLS:
+            try:
+                return await self._network.open_stream(peer, protocol)
+            except NetworkError:
+                continue
+        return None
+
+    async def _hear_stream(self, stream: Stream) -> None:
+        peer = stream.peer
+        if peer not in self._writers:
+            # Its first stream can be faster than the news of its link; what it says must not be lost.
+            link = next((link for link in self._network.links() if link.peer == peer), None)
+            if link is not None:
+                self._peer_up(peer, link.outbound)
+        deframer = Deframer(MAX_RPC)
+        while data := await stream.receive_some():
+            try:
+                rpcs = deframer.feed(data)
+            except Refused as refused:
+                self.counters[refused.reason.value] += 1
+                await stream.reset()
+                return
+            for rpc in rpcs:
+                self._handle(RpcReceived(peer, rpc))
+
+    # ------------------------------------------------------------------------------------------------- the router
+
+    def _handle(self, event: Event) -> list[Effect]:
+        effects = self._router.handle(event, self._clock.steady())
+        for effect in effects:
+            match effect:
+                case Wake(peer):
+                    if peer in self._wakes:
+                        self._wakes[peer].set()
+                case PeerSubscribed():
+                    self._subscribed.set()
+                    self._subscribed = trio.Event()
+                case Misbehaved(peer, reason, detail):
+                    self.counters[f"misbehaved_{reason.value}"] += 1
+                    log.debug("misbehaved", peer=peer, reason=reason.value, detail=detail)
+        for heard in self._accepted:
+            try:
+                self._hearings.send_nowait(heard)
+            except trio.WouldBlock:
+                self.counters["heard_dropped"] += 1
+        self._accepted.clear()
+        return effects
+
+    def _spread(self, event: Publish | Forward) -> Published:
+        return next(effect for effect in self._handle(event) if isinstance(effect, Published))
+
+    def _judge(self, topic: str, data: bytes, via: PeerId, _now: float) -> Judgement:
+        division = categories.division_of_topic(self._board.net, topic)
+        assert division is not None, "the router was told which topics are ours"
+        heard = self.hear(division, data, via)
+        if heard.accepted:
+            self._accepted.append(heard)
+            return Judgement(Verdict.ACCEPT)
+        reason = heard.reason.value if heard.reason is not None else ""
+        if heard.rejected:
+            return Judgement(Verdict.REJECT, reason=reason)
+        return Judgement(Verdict.IGNORE, remember=heard.remember, reason=reason)
+
+    def hear(self, division: str, frame: bytes, via: PeerId = OURS) -> Heard:
+        """The board's verdict on a frame, however it came."""
+        return self._board.hear(frame, division, via, self._clock.now())
+
+    def _topic(self, division: str) -> str:
+        return categories.topic(self._board.net, division)
+
+    def _is_our_topic(self, topic: str) -> bool:
+        division = categories.division_of_topic(self._board.net, topic)
+        return division is not None and division in categories.DIVISIONS

@@ -1,0 +1,16 @@
+"""What survives a restart."""
+
+from .store import Store, open_store, open_store_nowait
+from .tx import OutboxRow, PostingRow, StoredMessage, ThreadRow, Tx, WishRow
+
+__all__ = [
+    "OutboxRow",
+    "PostingRow",
+    "Store",
+    "StoredMessage",
+    "ThreadRow",
+    "Tx",
+    "WishRow",
+    "open_store",
+    "open_store_nowait",
+]

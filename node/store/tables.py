@@ -1,0 +1,147 @@
+"""What survives a restart, as tables. Blobs are ids and keys (32 bytes) or frames and items as they travelled."""
+
+from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
+
+SCHEMA_VERSION = 1
+
+metadata = MetaData()
+
+meta = Table("meta", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
+
+wishes = Table(
+    "wishes",
+    metadata,
+    Column("root", LargeBinary, primary_key=True),
+    Column("author", LargeBinary, nullable=False, unique=True),
+    Column("division", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("secret", LargeBinary, comment="the wish's signing seed; gone after close and grace"),
+    Column("limit_minor", Integer, comment="the private limit: never leaves this table"),
+    Column("limit_currency", Text),
+    Column("published", Boolean, nullable=False, comment="written to at least one peer"),
+    Column("created_at", Integer, nullable=False),
+    Column("closed_at", Integer),
+)
+
+boxes = Table(
+    "boxes",
+    metadata,
+    Column("public", LargeBinary, primary_key=True),
+    Column("secret", LargeBinary, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("side", Text, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    comment="X25519 secrets by public key; deleting a row is the forward secrecy we promise",
+)
+
+threads = Table(
+    "threads",
+    metadata,
+    Column("id", LargeBinary, primary_key=True),
+    Column("root", LargeBinary, nullable=False),
+    Column("requester", LargeBinary, nullable=False),
+    Column("vendor", LargeBinary, nullable=False),
+    Column("side", Text, nullable=False),
+    Column("box", LargeBinary, nullable=False, comment="our X25519 public key in this thread"),
+    Column("next_seq", Integer, nullable=False),
+    Column("next_n", Integer, nullable=False),
+    Column("peer", Text, comment="transport peer last seen for it"),
+    Column("routes", Text, nullable=False, comment="addresses of the other side, one a line, newest last"),
+    Index("threads_root", "root"),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("n", Integer, primary_key=True, autoincrement=True, comment="the order in which they were stored"),
+    Column("id", LargeBinary, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("thread", LargeBinary, comment="null: a revision of the wish itself"),
+    Column("mine", Boolean, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("stored_at", Integer, nullable=False),
+    Column("frame", LargeBinary, nullable=False),
+    Column("digest", LargeBinary, comment="of the item it came in"),
+    Column("answer", LargeBinary, comment="the sealed ack or problem it got, byte for byte"),
+    UniqueConstraint("id", "root"),
+    Index("messages_digest", "digest"),
+    Index("messages_root", "root"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", LargeBinary, primary_key=True, comment="of the message inside"),
+    Column("thread", LargeBinary, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("item", LargeBinary, nullable=False),
+    Column("exp", Integer, nullable=False),
+    Column("state", Text, nullable=False, comment="QUEUED, SENT, ACKED or FAILED"),
+    Column("reason", Text),
+    Column("attempts", Integer, nullable=False),
+    Column("queued_at", Integer, nullable=False),
+    Column("settled_at", Integer),
+    Index("outbox_thread", "thread", "state"),
+)
+
+answered = Table(
+    "answered",
+    metadata,
+    Column("revision", LargeBinary, primary_key=True),
+    Column("vendor", LargeBinary, primary_key=True),
+    Column("offer", LargeBinary, comment="null: looked at and passed over"),
+    Column("why", Text, nullable=False),
+    Column("at", Integer, nullable=False),
+)
+
+postings = Table(
+    "postings",
+    metadata,
+    Column("id", LargeBinary, primary_key=True),
+    Column("division", Text, nullable=False),
+    Column("exp", Integer, nullable=False),
+    Column("via", Text, nullable=False),
+    Column("held", Boolean, nullable=False),
+    Column("frame", LargeBinary, nullable=False),
+    comment="the board, so that a restarted node neither forgets wishes nor revives withdrawn ones",
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("accept", LargeBinary, primary_key=True),
+    Column("item", Text, primary_key=True),
+    Column("count", Integer, nullable=False),
+    Column("until", Integer, nullable=False),
+    Column("confirmed", Boolean, nullable=False),
+    comment="stock promised to an accept: while it is decided, and for good once confirmed",
+)
+
+disclosures = Table(
+    "disclosures",
+    metadata,
+    Column("n", Integer, primary_key=True, autoincrement=True),
+    Column("root", LargeBinary, nullable=False),
+    Column("vendor", LargeBinary, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("at", Integer, nullable=False),
+    comment="what a person told which vendor",
+)
+
+peers = Table(
+    "peers",
+    metadata,
+    Column("peer", Text, primary_key=True),
+    Column("address", Text, nullable=False),
+    Column("met_at", Integer, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("type", Text, nullable=False),
+    Column("at", Integer, nullable=False),
+    Column("data", Text, nullable=False),
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,295 @@
+"""What can be done inside a transaction, by subject. Plain rows in, plain rows out; no decisions are made here."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from . import tables as t
+
+KEEP_EVENTS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class WishRow:
+    root: bytes
+    author: bytes
+    division: str
+    state: str
+    secret: bytes | None
+    limit_minor: int | None
+    limit_currency: str | None
+    published: bool
+    created_at: int
+    closed_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadRow:
+    id: bytes
+    root: bytes
+    requester: bytes
+    vendor: bytes
+    side: str
+    box: bytes
+    next_seq: int
+    next_n: int
+    peer: str | None
+    routes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    n: int
+    id: bytes
+    root: bytes
+    thread: bytes | None
+    mine: bool
+    kind: str
+    stored_at: int
+    frame: bytes
+    digest: bytes | None
+    answer: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    id: bytes
+    thread: bytes
+    kind: str
+    item: bytes
+    exp: int
+    state: str
+    reason: str | None
+    attempts: int
+    queued_at: int
+    settled_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PostingRow:
+    id: bytes
+    division: str
+    exp: int
+    via: str
+    held: bool
+    frame: bytes
+
+
+class Tx:
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+
+    # ---------------------------------------------------------------------------------------------------- wishes
+
+    def put_wish(self, row: WishRow) -> None:
+        values = {name: getattr(row, name) for name in WishRow.__slots__}
+        self._db.execute(upsert(t.wishes).values(values).on_conflict_do_update(index_elements=["root"], set_=values))
+
+    def wishes(self) -> list[WishRow]:
+        rows = self._db.execute(select(t.wishes).order_by(t.wishes.c.created_at)).all()
+        return [WishRow(**row._mapping) for row in rows]
+
+    # ---------------------------------------------------------------------------------------------------- boxes
+
+    def put_box(self, public: bytes, secret: bytes, root: bytes, side: str, now: int) -> None:
+        row = {"public": public, "secret": secret, "root": root, "side": side, "created_at": now}
+        self._db.execute(insert(t.boxes).values(row))
+
+    def boxes(self) -> list[tuple[bytes, bytes, bytes, str]]:
+        """(public, secret, root, side) of all."""
+        columns = (t.boxes.c.public, t.boxes.c.secret, t.boxes.c.root, t.boxes.c.side)
+        return [(row[0], row[1], row[2], row[3]) for row in self._db.execute(select(*columns))]
+
+    def forget_keys(self, root: bytes) -> None:
+        """Delete a wish's secrets. secure_delete overwrites them in the file; the WAL is cut at the next checkpoint."""
+        self._db.execute(delete(t.boxes).where(t.boxes.c.root == root))
+        self._db.execute(update(t.wishes).where(t.wishes.c.root == root).values(secret=None))
+
+    # -------------------------------------------------------------------------------------------------- threads
+
+    def put_thread(self, row: ThreadRow) -> None:
+        values: dict[str, Any] = {name: getattr(row, name) for name in ThreadRow.__slots__}
+        values["routes"] = "\n".join(row.routes)
+        self._db.execute(upsert(t.threads).values(values).on_conflict_do_update(index_elements=["id"], set_=values))
+
+    def threads(self) -> list[ThreadRow]:
+        return [
+            ThreadRow(**{**row._mapping, "routes": tuple(filter(None, row.routes.split("\n")))})
+            for row in self._db.execute(select(t.threads))
+        ]
+
+    # ------------------------------------------------------------------------------------------------- messages
+
+    def add_message(
+        self,
+        *,
+        id: bytes,
+        root: bytes,
+        thread: bytes | None,
+        mine: bool,
+        kind: str,
+        now: int,
+        frame: bytes,
+        digest: bytes | None = None,
+        answer: bytes | None = None,
+    ) -> None:
+        """Store a message once; storing it again does nothing."""
+        values = {
+            "id": id,
+            "root": root,
+            "thread": thread,
+            "mine": mine,
+            "kind": kind,
+            "stored_at": now,
+            "frame": frame,
+            "digest": digest,
+            "answer": answer,
+        }
+        self._db.execute(upsert(t.messages).values(values).on_conflict_do_nothing())
+
+    def messages(self, root: bytes | None = None) -> list[StoredMessage]:
+        """In the order they were stored."""
+        query = select(t.messages).order_by(t.messages.c.n)
+        if root is not None:
+            query = query.where(t.messages.c.root == root)
+        return [StoredMessage(**row._mapping) for row in self._db.execute(query)]
+
+    def message(self, id: bytes) -> StoredMessage | None:
+        row = self._db.execute(select(t.messages).where(t.messages.c.id == id)).first()
+        return None if row is None else StoredMessage(**row._mapping)
+
+    def answer_to_item(self, digest: bytes) -> bytes | None:
+        query = select(t.messages.c.answer).where(t.messages.c.digest == digest)
+        found: bytes | None = self._db.execute(query).scalar()
+        return found
+
+    def ids_starting_with(self, prefix: bytes, odd_nibble: int | None) -> list[tuple[bytes, str]]:
+        """(id, kind) of stored messages and postings whose id starts so; at most 20."""
+        found: dict[bytes, str] = {}
+        top = prefix + b"\xff" * (33 - len(prefix))
+        for table in (t.messages, t.postings):
+            kind = table.c.kind if table is t.messages else table.c.division
+            query = select(table.c.id, kind).where(table.c.id >= prefix, table.c.id <= top).limit(400)
+            for found_id, found_kind in self._db.execute(query):
+                if odd_nibble is None or found_id[len(prefix)] >> 4 == odd_nibble:
+                    found.setdefault(found_id, found_kind if table is t.messages else "intent")
+        return list(found.items())[:20]
+
+    # --------------------------------------------------------------------------------------------------- outbox
+
+    def queue(self, *, id: bytes, thread: bytes, kind: str, item: bytes, exp: int, now: int) -> None:
+        row = {
+            "id": id,
+            "thread": thread,
+            "kind": kind,
+            "item": item,
+            "exp": exp,
+            "state": "QUEUED",
+            "attempts": 0,
+            "queued_at": now,
+        }
+        self._db.execute(upsert(t.outbox).values(row).on_conflict_do_nothing())
+
+    def unsettled(self) -> list[OutboxRow]:
+        query = select(t.outbox).where(t.outbox.c.state.in_(("QUEUED", "SENT"))).order_by(t.outbox.c.queued_at)
+        return [OutboxRow(**row._mapping) for row in self._db.execute(query)]
+
+    def outbox_row(self, id: bytes) -> OutboxRow | None:
+        row = self._db.execute(select(t.outbox).where(t.outbox.c.id == id)).first()
+        return None if row is None else OutboxRow(**row._mapping)
+
+    def settle(self, id: bytes, state: str, now: int, reason: str | None = None) -> None:
+        """ACKED or FAILED(reason), for good."""
+        values = {"state": state, "reason": reason, "settled_at": now}
+        self._db.execute(update(t.outbox).where(t.outbox.c.id == id, t.outbox.c.state != "ACKED").values(values))
+
+    def outbox_counts(self) -> dict[str, int]:
+        query = select(t.outbox.c.state, func.count()).group_by(t.outbox.c.state)
+        return {state: count for state, count in self._db.execute(query)}
+
+    # ------------------------------------------------------------------------------------------------- answered
+
+    def add_answered(self, revision: bytes, vendor: bytes, offer: bytes | None, why: str, now: int) -> bool:
+        """Remember that this vendor has dealt with this revision. False if it had already."""
+        row = {"revision": revision, "vendor": vendor, "offer": offer, "why": why, "at": now}
+        done = self._db.execute(upsert(t.answered).values(row).on_conflict_do_nothing())
+        return done.rowcount == 1
+
+    def answered(self) -> dict[bytes, tuple[bytes | None, str]]:
+        """revision -> (offer or None, why)."""
+        columns = (t.answered.c.revision, t.answered.c.offer, t.answered.c.why)
+        return {row[0]: (row[1], row[2]) for row in self._db.execute(select(*columns))}
+
+    # ------------------------------------------------------------------------------------------------- postings
+
+    def put_posting(self, row: PostingRow, replaces: bytes | None) -> None:
+        if replaces is not None:
+            self._db.execute(delete(t.postings).where(t.postings.c.id == replaces))
+        values = {name: getattr(row, name) for name in PostingRow.__slots__}
+        self._db.execute(upsert(t.postings).values(values).on_conflict_do_nothing())
+
+    def postings(self) -> list[PostingRow]:
+        return [PostingRow(**row._mapping) for row in self._db.execute(select(t.postings))]
+
+    def drop_postings(self, ids: list[bytes]) -> None:
+        if ids:
+            self._db.execute(delete(t.postings).where(t.postings.c.id.in_(ids)))
+
+    # ---------------------------------------------------------------------------------------------------- stock
+
+    def held(self, item: str, now: int) -> int:
+        """How many of an item are promised: confirmed, or held for an accept that is being decided."""
+        query = select(func.coalesce(func.sum(t.holds.c.count), 0)).where(
+            t.holds.c.item == item, (t.holds.c.confirmed) | (t.holds.c.until > now)
+        )
+        return int(self._db.execute(query).scalar_one())
+
+    def hold(self, accept: bytes, item: str, count: int, until: int, confirmed: bool) -> None:
+        row = {"accept": accept, "item": item, "count": count, "until": until, "confirmed": confirmed}
+        changed = {"until": until, "confirmed": confirmed}
+        statement = upsert(t.holds).values(row)
+        self._db.execute(statement.on_conflict_do_update(index_elements=["accept", "item"], set_=changed))
+
+    # --------------------------------------------------------------------------------------------------- others
+
+    def add_disclosure(self, root: bytes, vendor: bytes, what: str, now: int) -> None:
+        self._db.execute(insert(t.disclosures).values(root=root, vendor=vendor, what=what, at=now))
+
+    def put_peer(self, peer: str, address: str, now: int, most: int) -> None:
+        values = {"peer": peer, "address": address, "met_at": now}
+        self._db.execute(upsert(t.peers).values(values).on_conflict_do_update(index_elements=["peer"], set_=values))
+        newest = select(t.peers.c.peer).order_by(t.peers.c.met_at.desc()).limit(most)
+        self._db.execute(delete(t.peers).where(t.peers.c.peer.not_in(newest)))
+
+    def peers(self) -> list[tuple[str, str]]:
+        """(peer, address), newest first."""
+        query = select(t.peers.c.peer, t.peers.c.address).order_by(t.peers.c.met_at.desc())
+        return [(row[0], row[1]) for row in self._db.execute(query)]
+
+    def add_event(self, type: str, at: int, data: dict[str, Any]) -> int:
+        done = self._db.execute(insert(t.events).values(type=type, at=at, data=json.dumps(data)))
+        assert done.inserted_primary_key is not None
+        number = int(done.inserted_primary_key[0])
+        if number % 500 == 0:
+            self._db.execute(delete(t.events).where(t.events.c.id <= number - KEEP_EVENTS))
+        return number
+
+    def events_after(self, since: int, most: int = 500) -> list[dict[str, Any]]:
+        query = select(t.events).where(t.events.c.id > since).order_by(t.events.c.id).limit(most)
+        return [
+            {"id": row.id, "type": row.type, "at": row.at, **json.loads(row.data)} for row in self._db.execute(query)
+        ]
+
+    def last_event(self) -> int:
+        return int(self._db.execute(select(func.coalesce(func.max(t.events.c.id), 0))).scalar_one())
+
+    def get_meta(self, name: str) -> str | None:
+        found: str | None = self._db.execute(select(t.meta.c.value).where(t.meta.c.name == name)).scalar()
+        return found
+
+    def put_meta(self, name: str, value: str) -> None:
+        values = {"name": name, "value": value}
+        self._db.execute(upsert(t.meta).values(values).on_conflict_do_update(index_elements=["name"], set_=values))
