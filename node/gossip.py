@@ -7,6 +7,7 @@ per peer. Verdicts are the board's.
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import structlog
 import trio
@@ -40,6 +41,9 @@ from protocol.limits import MAX_RPC
 
 from .clock import Clock
 from .network.seam import LinkDown, LinkUp, Network, NetworkError, PeerId, Stream
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
 
 log = structlog.get_logger("gossip")
 
@@ -119,7 +123,7 @@ class Gossip:
 
     # -------------------------------------------------------------------------------------------------- its tasks
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled. Started once every peer's link has been seen."""
         async with trio.open_nursery() as nursery, self._network.watch_links() as links:
             self._nursery = nursery

@@ -210,7 +210,7 @@ def _read_sealed(parts: list[object]) -> Item:
 
 def _read_hint(parts: list[object]) -> Hint:
     _, about, code, arg = parts
-    if type(about) is bytes and len(about) == ID_BYTES and type(code) is str and type(arg) is int:
+    if type(about) is bytes and len(about) == ID_BYTES and type(code) is str and type(arg) is int and arg >= 0:
         try:
             return Hint(about, HintCode(code), arg)
         except ValueError:

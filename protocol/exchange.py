@@ -52,6 +52,8 @@ class Talk:
     """The confirm or reject."""
     ended_by: bytes | None = None
     """Id of the message that ended it, if a message did."""
+    withdrawals: set[bytes] = field(default_factory=set)
+    """Ids of all its vendor's withdrawals, also of those that came after another end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class Outcome:
     """problem code to send to its author: `lapsed`, `state`; or `superseded`: a reject with that reason."""
     early: bool = False
     """Kept until what it answers arrives."""
+    dropped: bool = False
+    """Not kept: too many are early. It must not be acknowledged, then it comes again."""
 
 
 NOTHING: Final = Outcome()
@@ -135,7 +139,7 @@ class Thread:
     def live(self) -> Talk | None:
         """The vendor's one live offer: the newest that is still OFFERED or ACCEPTED."""
         alive = [talk for talk in self.talks.values() if talk.state in (State.OFFERED, State.ACCEPTED)]
-        return max(alive, key=lambda talk: talk.offer.head.seq, default=None)
+        return max(alive, key=_rank, default=None)
 
     def talk_of(self, message_id: bytes) -> Talk | None:
         """The talk an offer, accept or answer belongs to."""
@@ -161,13 +165,15 @@ class Thread:
             case "confirm" | "reject":
                 return self._answer(message, now)
             case "ack":
-                self.acks.setdefault(message.ref, message.head.seq)
+                self.acks[message.ref] = min(message.head.seq, self.acks.get(message.ref, message.head.seq))
                 return NOTHING
             case "problem":
                 return self._problem(message)
         talk = self.talk_of(message.ref)
         if talk is None or message.ref != talk.offer.id:
             return Outcome(owes="state")
+        if message.kind == "offer.withdraw":
+            talk.withdrawals.add(message.id)
         return Outcome(self._follow_table(talk, message))
 
     def _follow_table(self, talk: Talk, message: Message) -> tuple[Move, ...]:
@@ -184,9 +190,10 @@ class Thread:
         talk.ended_by = None
         if self._is_stale(message):
             moves.append(_move(talk, State.VOID))
-        # One live offer per vendor: the highest seq. The others are void; an accept under way still stands for them.
+        # One live offer per vendor: the highest seq, then the lowest id, whatever became of it. The others are void; an
+        # accept under way still stands for them.
         rivals = [other for other in self.talks.values() if other.state is State.OFFERED]
-        newest = max((other for other in self.talks.values()), key=lambda other: other.offer.head.seq)
+        newest = max(self.talks.values(), key=_rank)
         for other in rivals:
             if other is not newest:
                 other.ended_by = newest.offer.id
@@ -206,19 +213,21 @@ class Thread:
         if self.side is Side.VENDOR and talk.state in (State.WITHDRAWN, State.VOID):
             if not self._still_stands(talk, message):
                 return Outcome(owes="superseded")
-            talk.state = State.OFFERED  # the person had not acknowledged the change when accepting
-        moves = self._follow_table(talk, message)
+            # The person had not acknowledged the change when accepting: for this accept it did not happen.
+            moves: tuple[Move, ...] = (_move(talk, State.ACCEPTED),)
+        else:
+            moves = self._follow_table(talk, message)
         if not moves:
             return Outcome(owes="state")
         talk.accept, talk.ended_by = message, None
         return Outcome(moves)
 
     def _still_stands(self, talk: Talk, accept: Message) -> bool:
-        """An accept stands iff its author signed no ack, with a lower seq, for what ended the offer."""
+        """An accept stands iff its author signed no ack, with a lower seq, for a withdrawal or a newer offer."""
         if talk.ended_by is None:
             return False  # expired
-        acked = self.acks.get(talk.ended_by)
-        return acked is None or acked >= accept.head.seq
+        newer = {other.offer.id for other in self.talks.values() if _rank(other) > _rank(talk)}
+        return all(self.acks.get(end, accept.head.seq) >= accept.head.seq for end in newer | talk.withdrawals)
 
     def _answer(self, message: Message, now: int) -> Outcome:
         talk = self.talk_of(message.ref)
@@ -269,7 +278,7 @@ class Thread:
     def _keep(self, message: Message) -> Outcome:
         if all(early.id != message.id for early in self._early):
             if len(self._early) >= MAX_EARLY:
-                return Outcome(owes="state")
+                return Outcome(dropped=True)
             self._early.append(message)
         return Outcome(early=True)
 
@@ -277,6 +286,10 @@ class Thread:
         ready = [message for message in self._early if message.ref == ref]
         self._early = [message for message in self._early if message.ref != ref]
         return ready
+
+
+def _rank(talk: Talk) -> tuple[int, int]:
+    return talk.offer.head.seq, -int.from_bytes(talk.offer.id, "big")
 
 
 def _move(talk: Talk, after: State) -> Move:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
-from . import deal, intent, offer
+from . import address, deal, intent, offer
 from .envelope import Realm
 
 Body = (
@@ -19,6 +19,7 @@ Body = (
     | deal.Reject
     | deal.Ack
     | deal.Problem
+    | address.NodeAddress
 )
 
 _BODIES: Final[dict[str, type[Body]]] = {cls.__name__: cls for cls in Body.__args__}
@@ -29,7 +30,7 @@ class Kind:
     name: str
     realm: Realm
     sender: str
-    """requester, vendor or either."""
+    """requester, vendor or either of them; node: a transport key, in no exchange at all."""
     answers: tuple[str, ...]
     head: frozenset[str]
     body: type[Body]

@@ -13,8 +13,9 @@ CATEGORY = r"[a-z0-9-]{1,32}(\.[a-z0-9-]{1,32}){0,4}"
 
 DIVISION = r"[a-z0-9-]{1,32}"
 
-LOCAL_TIME = r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2})?"
-"""Wall-clock time as people say it, without zone: the zone stands beside it."""
+LOCAL_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T([01][0-9]|2[0-3]):[0-5][0-9])?"
+"""Wall-clock time as people say it, without zone: the zone stands beside it. ASCII digits, and no 24:00: both are read
+differently from one language, and one version of it, to the next."""
 
 MAX_MINOR = 10**15
 """Minor units; above any price on Earth in any currency, and far from int64 even when 256 of them are added."""

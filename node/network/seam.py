@@ -69,10 +69,15 @@ class Stream(Protocol):
     def protocol(self) -> str: ...
 
     async def send_all(self, data: bytes) -> None:
-        """Send, waiting for flow control. Raises StreamError. Tasks must not send on one stream at the same time."""
+        """Send, waiting for flow control as long as it takes: the deadline is the caller's. Raises StreamError.
+
+        When cancelled, a part may be under way: reset the stream (the link and its other streams are unharmed).
+        One task at a time may send on a stream; a second one gets trio.BusyResourceError."""
 
     async def receive_some(self, max_bytes: int = 65_536) -> bytes:
-        """Up to max_bytes; b"" when the peer finished sending. Raises StreamError when the stream broke."""
+        """Up to max_bytes; b"" when the peer finished sending. Raises StreamError when the stream broke.
+
+        Cancelling loses no bytes. One task at a time may receive on a stream."""
 
     async def finish(self) -> None:
         """Say that nothing more will be sent. Receiving goes on. Idempotent, never raises NetworkError."""
@@ -109,14 +114,14 @@ class Network(Protocol):
         """A new stream to a linked peer. Raises StreamError when not linked or when the peer does not speak it."""
 
     async def hang_up(self, peer: PeerId) -> None:
-        """Drop the link to this peer, if there is one."""
+        """Drop the link to this peer, if there is one. What the peer has not read yet may be lost."""
 
     def links(self) -> tuple[Link, ...]: ...
 
     def watch_links(self) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[LinkEvent]]:
         """Subscribe to link events. First, at once, a LinkUp for every link that exists; afterwards each change in
         order. At most one LinkUp per peer without a LinkDown between. The channel is unbounded in practice by the
-        number of links; a watcher that does not read loses nothing but memory."""
+        number of links; a watcher that does not read loses nothing but memory. It ends when the network closes."""
 
     def statistics(self) -> dict[str, int]:
-        """Counters by name, for people: dials, handler_errors, refused, ... """
+        """Counters by name, for people: dials, handler_errors, refused, ..."""

@@ -1,0 +1,61 @@
+"""GossipSub 1.1 as a pure state machine; see README.md beside this file."""
+
+from .events import (
+    Deliver,
+    Effect,
+    Event,
+    Forward,
+    Heartbeat,
+    Join,
+    Judge,
+    Judgement,
+    Leave,
+    Misbehaved,
+    Outcome,
+    PeerDown,
+    PeerId,
+    PeerSubscribed,
+    PeerUnsubscribed,
+    PeerUp,
+    Publish,
+    Published,
+    RpcReceived,
+    Verdict,
+    Wake,
+)
+from .mesh import Ledger
+from .params import MESHSUB_1_0, MESHSUB_1_1, PROTOCOLS, Params
+from .router import Router, Statistics
+from .rpc import message_id
+
+__all__ = [
+    "MESHSUB_1_0",
+    "MESHSUB_1_1",
+    "PROTOCOLS",
+    "Deliver",
+    "Effect",
+    "Event",
+    "Forward",
+    "Heartbeat",
+    "Join",
+    "Judge",
+    "Judgement",
+    "Leave",
+    "Ledger",
+    "Misbehaved",
+    "Outcome",
+    "Params",
+    "PeerDown",
+    "PeerId",
+    "PeerSubscribed",
+    "PeerUnsubscribed",
+    "PeerUp",
+    "Publish",
+    "Published",
+    "Router",
+    "RpcReceived",
+    "Statistics",
+    "Verdict",
+    "Wake",
+    "message_id",
+]

@@ -1,0 +1,71 @@
+"""Request and answer on one stream: varint-framed canonical msgpack arrays. For catch-up and for finding peers."""
+
+from collections.abc import Sequence
+
+from protocol.codec import Value, decode, encode
+from protocol.errors import Reason, Refused
+from protocol.framing import Deframer, frame_with_length
+from protocol.limits import MAX_ITEM
+
+from .network.seam import Stream, StreamError
+
+
+class Conversation:
+    """One side of a stream that carries small values, in turns."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self._deframer = Deframer(MAX_ITEM)
+        self._ready: list[bytes] = []
+
+    async def say(self, *parts: Value) -> None:
+        await self.stream.send_all(frame_with_length(encode(list(parts))))
+
+    async def listen(self) -> list[Value] | None:
+        """The other side's next array; None when it has finished. Raises Refused and StreamError."""
+        while not self._ready:
+            data = await self.stream.receive_some()
+            if not data:
+                if self._deframer.pending:
+                    raise StreamError("broke off in the middle of a value")
+                return None
+            self._ready.extend(self._deframer.feed(data))
+        value = decode(self._ready.pop(0), MAX_ITEM)
+        if not isinstance(value, list) or not value or type(value[0]) is not str:
+            raise Refused(Reason.REQUEST, "not an array that begins with a word")
+        return value
+
+    async def ask(self, *parts: Value) -> list[Value]:
+        """Say and listen. Raises StreamError if the other side ends instead of answering."""
+        await self.say(*parts)
+        answer = await self.listen()
+        if answer is None:
+            raise StreamError("ended without an answer")
+        return answer
+
+
+def expect_bytes(value: Value, size: int | None = None) -> bytes:
+    if type(value) is not bytes or (size is not None and len(value) != size):
+        raise Refused(Reason.REQUEST, "bytes of another length were expected")
+    return value
+
+
+def expect_binaries(value: Value, size: int | None = None) -> list[bytes]:
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        raise Refused(Reason.REQUEST, "a list was expected")
+    return [expect_bytes(item, size) for item in value]
+
+
+def expect_words(value: Value) -> list[str]:
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        raise Refused(Reason.REQUEST, "a list was expected")
+    for item in value:
+        if type(item) is not str:
+            raise Refused(Reason.REQUEST, "words were expected")
+    return [str(item) for item in value]
+
+
+def expect_int(value: Value, low: int, high: int) -> int:
+    if type(value) is not int or not low <= value <= high:
+        raise Refused(Reason.REQUEST, f"a number from {low} to {high} was expected")
+    return value

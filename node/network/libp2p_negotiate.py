@@ -1,0 +1,82 @@
+"""multistream-select, both sides, on a fresh stream: which protocol will be spoken on it.
+
+libp2p's own costs the dialler three round trips, and its answering side grows the stream's receive window to 4 MiB
+while it reads the question byte by byte. Every byte here may come from a stranger: lines and attempts are counted.
+Spec: https://github.com/multiformats/multistream-select
+"""
+
+from collections.abc import Collection
+
+from node.network.seam import Stream, StreamError
+
+_MULTISTREAM = "/multistream/1.0.0"
+_UNKNOWN = "na"
+_LIST = "ls"
+_MAX_LINE = 512  # bytes; protocol names have some twenty
+_MAX_ATTEMPTS = 16  # a dialler that names more unknown protocols than this is guessing
+
+
+async def ask_for(stream: Stream, protocol: str) -> None:
+    """The dialler's side, in one round trip: hello and wish leave together. Raises StreamError."""
+    refusal = _line(_MULTISTREAM) + _line(_UNKNOWN)
+    agreement = _line(_MULTISTREAM) + _line(protocol)
+    await stream.send_all(agreement)
+    answer = b""
+    while len(answer) < len(agreement):  # never a byte more: what follows belongs to the application
+        received = await stream.receive_some(len(agreement) - len(answer))
+        answer += received
+        if answer == refusal:
+            raise StreamError(f"{stream.peer} does not speak {protocol}")
+        if not received or not (agreement.startswith(answer) or refusal.startswith(answer)):
+            raise StreamError(f"{stream.peer} gave no multistream answer to the wish to speak {protocol}")
+
+
+async def agree_on(stream: Stream, spoken: Collection[str]) -> str:
+    """The answering side: which of our protocols the peer wants. Raises StreamError, also when there is none."""
+    await stream.send_all(_line(_MULTISTREAM))
+    if await _receive_line(stream) != _MULTISTREAM:
+        raise StreamError("the stream does not begin with multistream")
+    for _ in range(_MAX_ATTEMPTS):
+        wish = await _receive_line(stream)
+        if wish in spoken:
+            await stream.send_all(_line(wish))
+            return wish
+        await stream.send_all(_line("".join(f"{each}\n" for each in spoken) if wish == _LIST else _UNKNOWN))
+    raise StreamError("the peer wants nothing that we speak")
+
+
+def _line(text: str) -> bytes:
+    content = text.encode() + b"\n"
+    prefix, length = bytearray(), len(content)
+    while length > 0x7F:
+        prefix.append(length & 0x7F | 0x80)
+        length >>= 7
+    return bytes((*prefix, length)) + content
+
+
+async def _receive_line(stream: Stream) -> str:
+    length = shift = 0
+    while True:
+        byte = (await _receive_exactly(stream, 1))[0]
+        length |= (byte & 0x7F) << shift
+        shift += 7
+        if not byte & 0x80:
+            break
+        if shift > 14:
+            raise StreamError("a multistream line is too long")
+    if not 0 < length <= _MAX_LINE:
+        raise StreamError("a multistream line is too long, or empty")
+    line = await _receive_exactly(stream, length)
+    if not line.endswith(b"\n") or not line.isascii():
+        raise StreamError("not a multistream line")
+    return line[:-1].decode("ascii")
+
+
+async def _receive_exactly(stream: Stream, count: int) -> bytes:
+    received = b""
+    while len(received) < count:
+        more = await stream.receive_some(count - len(received))
+        if not more:
+            raise StreamError("the stream ended before a protocol was agreed on")
+        received += more
+    return received

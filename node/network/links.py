@@ -1,0 +1,87 @@
+"""What both implementations share: the book of links with its watchers, and the barrier around stream handlers."""
+
+import logging
+import math
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import trio
+
+from node.network.seam import Handler, Link, LinkDown, LinkEvent, LinkUp, NetworkError, PeerId, Stream
+
+log = logging.getLogger(__name__)
+
+
+class LinkBook:
+    """Who is linked. Changes are synchronous, so watchers see them in the order in which they happened."""
+
+    def __init__(self) -> None:
+        self._links: dict[PeerId, Link] = {}
+        self._watchers: set[trio.MemorySendChannel[LinkEvent]] = set()
+        self._closed = False
+
+    def __contains__(self, peer: PeerId) -> bool:
+        return peer in self._links
+
+    def all(self) -> tuple[Link, ...]:
+        return tuple(self._links.values())
+
+    def up(self, link: Link) -> None:
+        """A connection was made. Only a peer's first one is an event; a later one can make the link outbound."""
+        known = self._links.get(link.peer)
+        if known is None:
+            self._links[link.peer] = link
+            self._tell(LinkUp(link))
+        elif link.outbound and not known.outbound:
+            self._links[link.peer] = replace(known, outbound=True)
+
+    def down(self, peer: PeerId) -> None:
+        """The last connection is gone."""
+        if self._links.pop(peer, None) is not None:
+            self._tell(LinkDown(peer))
+
+    def close(self) -> None:
+        for peer in list(self._links):
+            self.down(peer)
+        self._closed = True
+        for watcher in self._watchers:
+            watcher.close()
+
+    @asynccontextmanager
+    async def watch(self) -> AsyncIterator[trio.MemoryReceiveChannel[LinkEvent]]:
+        sender, receiver = trio.open_memory_channel[LinkEvent](math.inf)
+        with sender, receiver:
+            for link in self._links.values():
+                sender.send_nowait(LinkUp(link))
+            if self._closed:
+                sender.close()
+            self._watchers.add(sender)
+            try:
+                yield receiver
+            finally:
+                self._watchers.discard(sender)
+
+    def _tell(self, event: LinkEvent) -> None:
+        for watcher in self._watchers:
+            try:
+                watcher.send_nowait(event)
+            except trio.BrokenResourceError:
+                pass  # the watcher closed its end early; its `async with` forgets it
+
+
+async def serve_stream(handler: Handler, stream: Stream, counts: Counter[str]) -> None:
+    """Run a handler so that nothing it raises goes further. A peer that breaks its stream is everyday life and only
+    counted; anything else is a bug of ours, counted and shown with its traceback. Either costs the peer its stream."""
+    try:
+        await handler(stream)
+    except NetworkError:
+        counts["handler_streams_broken"] += 1
+        await stream.reset()
+    except Exception:
+        counts["handler_errors"] += 1
+        log.exception("the handler of %s failed; its stream is reset", stream.protocol)
+        await stream.reset()
+    else:
+        await stream.close()

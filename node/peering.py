@@ -1,0 +1,244 @@
+"""Being connected: the addresses a person named, peers of our own choosing from meeting nodes, good ones on disk.
+
+    asker -> ["peers", record, most]          answer: ["records", [record...]]
+
+A meeting node is a convenience, not an authority: records are signed by the nodes they are about, several meeting
+nodes can be used, and who knows peers needs none.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from protocol.address import NodeAddress
+from protocol.codec import Value
+from protocol.errors import Reason, Refused
+from protocol.keys import SigningKey
+from protocol.message import Draft, speak
+from protocol.record import RECORD_LIFE, AddressRecord, read_record
+
+from .clock import Chance, Clock
+from .conversation import Conversation, expect_binaries, expect_bytes, expect_int
+from .network.seam import Address, LinkDown, LinkUp, Network, NetworkError, PeerId, Stream
+from .policy import may_be_dialled
+from .store import Store
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
+
+log = structlog.get_logger("peering")
+
+PROTOCOL = "/intentcast/peers/1"
+
+WANTED = 4
+"""Links of our own choosing: those who dial us are chosen by others, perhaps all by the same."""
+
+RECORDS_AT_ONCE = 16
+RECORDS_KEPT = 5_000
+"""Address records a node remembers, oldest out first: some 5 MB."""
+
+PEERS_ON_DISK = 50
+FIRST_RETRY, LAST_RETRY = 1.0, 60.0
+LOOK_EVERY = 15.0
+"""Seconds between two looks for peers while there are too few."""
+
+TURN_SECONDS = 10.0
+
+
+class Peering:
+    def __init__(
+        self,
+        network: Network,
+        store: Store,
+        clock: Clock,
+        chance: Chance,
+        key: SigningKey,
+        net: str,
+        join: Sequence[Address],
+        *,
+        meeting: bool,
+    ) -> None:
+        self._network = network
+        self._store = store
+        self._clock = clock
+        self._chance = chance
+        self._key = key
+        self._net = net
+        self._join = tuple(join)
+        self._meeting = meeting
+        self._records: OrderedDict[PeerId, AddressRecord] = OrderedDict()
+        self._good: dict[PeerId, Address] = {}
+        self._look_now = trio.Event()
+        self.counters: Counter[str] = Counter()
+
+    def addresses_of(self, peer: PeerId) -> tuple[Address, ...]:
+        """Where a peer was last known to be."""
+        record = self._records.get(peer)
+        found = record.addresses if record is not None else ()
+        return (*found, self._good[peer]) if peer in self._good else found
+
+    async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        self._good = dict(await self._store.transact(lambda tx: tx.peers()))
+        async with trio.open_nursery() as nursery, self._network.watch_links() as links:
+            self._network.serve(PROTOCOL, self._answer)
+            for address in self._join:
+                nursery.start_soon(self._keep, address)
+            nursery.start_soon(self._look)
+            task_status.started()
+            async for event in links:
+                match event:
+                    case LinkUp(link) if link.outbound:
+                        nursery.start_soon(self._meet, link.peer)
+                    case LinkDown():
+                        self._look_now.set()
+
+    # --------------------------------------------------------------------------------------------------- dialling
+
+    async def _keep(self, address: Address) -> None:
+        """Stay linked with an address a person named, for ever."""
+        retry = FIRST_RETRY
+        while True:
+            try:
+                peer = await self._network.dial(address)
+            except NetworkError as error:
+                self.counters["join_failed"] += 1
+                log.info("a peer to join is not there, trying again", seconds=round(retry, 1))
+                log.debug("join failed", address=address, error=str(error))
+                await trio.sleep(retry * self._chance.choices.uniform(0.8, 1.2))
+                retry = min(LAST_RETRY, retry * 2)
+                continue
+            retry = FIRST_RETRY
+            await self._remember(peer, address)
+            async with self._network.watch_links() as links:
+                if not any(link.peer == peer for link in self._network.links()):
+                    continue
+                async for event in links:
+                    if isinstance(event, LinkDown) and event.peer == peer:
+                        break
+            await trio.sleep(self._chance.choices.uniform(0.1, 0.5))  # not all of its peers in the same instant
+
+    async def _look(self) -> None:
+        """While we have too few links of our own choosing, try peers we know of, best known first."""
+        while True:
+            self._look_now = trio.Event()
+            if self._chosen() < WANTED:
+                for address in self._candidates():
+                    if self._chosen() >= WANTED:
+                        break
+                    try:
+                        peer = await self._network.dial(address)
+                    except NetworkError:
+                        self.counters["dial_failed"] += 1
+                        continue
+                    await self._remember(peer, address)
+            with trio.move_on_after(LOOK_EVERY * self._chance.choices.uniform(0.8, 1.2)):
+                await self._look_now.wait()
+                await trio.sleep(FIRST_RETRY)
+
+    def _chosen(self) -> int:
+        return sum(1 for link in self._network.links() if link.outbound)
+
+    def _candidates(self) -> list[Address]:
+        linked = {link.peer for link in self._network.links()} | {self._network.peer_id}
+        known = {peer: address for peer, address in self._good.items() if peer not in linked}
+        for peer, record in self._records.items():
+            if peer not in linked:
+                known.setdefault(peer, self._chance.choices.choice(record.addresses))
+        addresses = [address for address in known.values() if may_be_dialled(address, self._net)]
+        self._chance.choices.shuffle(addresses)
+        return addresses[: 2 * WANTED]
+
+    async def _remember(self, peer: PeerId, address: Address) -> None:
+        self._good[peer] = address
+        now = self._clock.now()
+        await self._store.transact(lambda tx: tx.put_peer(peer, address, now, PEERS_ON_DISK))
+
+    # ------------------------------------------------------------------------------------------------------ asking
+
+    async def _meet(self, peer: PeerId) -> None:
+        """Ask a peer we chose whom it knows. One that is no meeting node does not speak this, and that is fine."""
+        try:
+            stream = await self._network.open_stream(peer, PROTOCOL)
+        except NetworkError:
+            return
+        try:
+            with trio.fail_after(TURN_SECONDS):
+                answer = await Conversation(stream).ask("peers", self._own_record(), RECORDS_AT_ONCE)
+                await stream.finish()
+            if len(answer) != 2 or answer[0] != "records":
+                raise Refused(Reason.REQUEST, "not a list of records")
+            for frame in expect_binaries(answer[1])[:RECORDS_AT_ONCE]:
+                self._take_record(frame)
+            self._look_now.set()
+        except (NetworkError, trio.TooSlowError):
+            self.counters["ask_failed"] += 1
+        except Refused as refused:
+            self.counters[refused.reason.value] += 1
+        finally:
+            with trio.CancelScope(shield=True):
+                await stream.close()
+
+    def _own_record(self) -> bytes:
+        """Our signed record; nothing if nobody could dial us."""
+        addrs = tuple(address.partition("/p2p/")[0] for address in self._network.addresses)[:4]
+        if not addrs:
+            return b""
+        now = self._clock.now()
+        draft = Draft(
+            kind="address",
+            body=NodeAddress(addrs, self._meeting),
+            net=self._net,
+            at=now,
+            exp=now + RECORD_LIFE,
+            seq=now,
+            salt=self._chance.bytes(16),
+        )
+        return speak(draft, self._key).frame
+
+    def _take_record(self, frame: bytes) -> None:
+        record = read_record(frame, self._net, self._clock.now())
+        if record.peer == self._network.peer_id:
+            return
+        held = self._records.get(record.peer)
+        if held is not None and held.message.head.seq > record.message.head.seq:
+            return
+        self._records.pop(record.peer, None)
+        self._records[record.peer] = record
+        while len(self._records) > RECORDS_KEPT:
+            self._records.popitem(last=False)
+
+    # --------------------------------------------------------------------------------------------------- answering
+
+    async def _answer(self, stream: Stream) -> None:
+        try:
+            with trio.fail_after(TURN_SECONDS):
+                conversation = Conversation(stream)
+                question = await conversation.listen()
+                match question:
+                    case ["peers", record, most]:
+                        limit = expect_int(most, 0, RECORDS_AT_ONCE)
+                        frame = expect_bytes(record)
+                    case _:
+                        raise Refused(Reason.REQUEST, "not a question for peers")
+                if frame:
+                    self._take_record(frame)
+                records: list[Value] = list(self._some_records(limit, stream.peer))
+                await conversation.say("records", records)
+        except Refused as refused:
+            self.counters[refused.reason.value] += 1
+            await stream.reset()
+        except trio.TooSlowError:
+            self.counters["idle"] += 1
+            await stream.reset()
+
+    def _some_records(self, most: int, asker: PeerId) -> list[bytes]:
+        """A random few, so that nobody can place himself first. Only a meeting node introduces others."""
+        if not self._meeting:
+            return []
+        now = self._clock.now()
+        fresh = [r for r in self._records.values() if r.peer != asker and now < r.message.head.exp]
+        chosen = self._chance.choices.sample(fresh, min(most, len(fresh)))
+        return [record.message.frame for record in chosen]

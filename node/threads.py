@@ -1,0 +1,162 @@
+"""Threads as this node holds them: the protocol's state, our keys in it, and the way to the other party.
+
+A thread's state is never stored. It is the replay of its stored messages, so what is on disk and what is believed
+cannot differ.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import trio
+
+from protocol.deal import Accept, Confirm
+from protocol.envelope import digest
+from protocol.exchange import Side, Thread
+from protocol.intent import Intent
+from protocol.keys import BoxKey, SigningKey
+from protocol.message import Message
+from protocol.offer import Offer
+
+from .policy import direct_routes
+from .store import ThreadRow, Tx
+
+MAX_ROUTES = 4
+
+
+def thread_id(root: bytes, requester: bytes, vendor: bytes) -> bytes:
+    return digest(root + requester + vendor)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Our end of the threads of one wish: who we are there, and the box we are written to."""
+
+    key: SigningKey
+    box: BoxKey
+    root: bytes
+    side: Side
+
+    @property
+    def is_box(self) -> bool:
+        return self.side is Side.REQUESTER
+
+
+@dataclass(slots=True, eq=False)
+class LiveThread:
+    id: bytes
+    thread: Thread
+    end: End
+    next_seq: int = 0
+    next_n: int = 0
+    peer: str | None = None
+    """The transport peer last seen for the other party."""
+    routes: tuple[str, ...] = ()
+    """Addresses the other party named, newest first."""
+    lock: trio.Lock = field(default_factory=trio.Lock)
+    """One message is decided, stored and answered at a time."""
+
+    @property
+    def root(self) -> bytes:
+        return self.thread.root
+
+    @property
+    def side(self) -> Side:
+        return self.end.side
+
+    @property
+    def other(self) -> bytes:
+        """The other party's signing key."""
+        return self.thread.vendor if self.side is Side.REQUESTER else self.thread.requester
+
+    def learn_route(self, message: Message, peer: str | None) -> None:
+        """Where an answer to this message can go: the stream it came on, and the ways back it names."""
+        if peer is not None:
+            self.peer = peer
+        if isinstance(message.body, Intent | Offer):
+            named = direct_routes(message.body.reply)
+            self.routes = tuple(dict.fromkeys((*named, *self.routes)))[:MAX_ROUTES]
+
+    def row(self) -> ThreadRow:
+        thread = self.thread
+        return ThreadRow(
+            self.id,
+            thread.root,
+            thread.requester,
+            thread.vendor,
+            self.side.value,
+            self.end.box.public,
+            self.next_seq,
+            self.next_n,
+            self.peer,
+            self.routes,
+        )
+
+    def contact_of(self, message_id: bytes) -> str | None:
+        """The other party's contact, if its accept or confirm about this offer told one."""
+        talk = self.thread.talk_of(message_id)
+        if talk is None:
+            return None
+        told = talk.answer if self.side is Side.REQUESTER else talk.accept
+        return told.body.contact if told is not None and isinstance(told.body, Accept | Confirm) else None
+
+
+class Threads:
+    """All threads of this node, by everything they are looked up by. Filled by `load` at start."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[bytes, LiveThread] = {}
+        self._by_root: dict[bytes, list[LiveThread]] = {}
+        self._ends: dict[bytes, End] = {}
+
+    def __iter__(self) -> Iterator[LiveThread]:
+        return iter(tuple(self._by_id.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def add_end(self, end: End) -> None:
+        self._ends[end.box.public] = end
+
+    def end(self, box: bytes) -> End | None:
+        return self._ends.get(box)
+
+    def forget_ends(self, root: bytes) -> None:
+        self._ends = {public: end for public, end in self._ends.items() if end.root != root}
+
+    def get(self, id: bytes) -> LiveThread | None:
+        return self._by_id.get(id)
+
+    def of_root(self, root: bytes) -> tuple[LiveThread, ...]:
+        return tuple(self._by_root.get(root, ()))
+
+    def of_peer(self, peer: str) -> list[LiveThread]:
+        return [live for live in self if live.peer == peer]
+
+    def add(self, live: LiveThread) -> LiveThread:
+        self._by_id[live.id] = live
+        self._by_root.setdefault(live.root, []).append(live)
+        return live
+
+    def replace_end(self, live: LiveThread, end: End) -> None:
+        live.end = replace(end)
+        self.add_end(end)
+
+    def find_message(self, message_id: bytes) -> tuple[LiveThread, Message] | None:
+        """The thread in which a message is an offer, an accept or an answer."""
+        for live in self:
+            talk = live.thread.talk_of(message_id)
+            if talk is None:
+                continue
+            for part in (talk.offer, talk.accept, talk.answer):
+                if part is not None and part.id == message_id:
+                    return live, part
+        return None
+
+
+def new_thread(root: bytes, requester: bytes, vendor: bytes, end: End) -> LiveThread:
+    thread = Thread(root, requester, vendor, end.side)
+    return LiveThread(thread_id(root, requester, vendor), thread, end)
+
+
+def save(tx: Tx, live: LiveThread) -> None:
+    tx.put_thread(live.row())
