@@ -6,7 +6,6 @@ ignored is worse than none.
 """
 
 import difflib
-import ipaddress
 import os
 import random
 import re
@@ -172,44 +171,30 @@ def _path(value: Any) -> Path:
 
 def listen_address(text: str) -> str:
     """A multiaddr to listen on: an IP literal and a TCP port, nothing else. Raises ValueError."""
-    host, _, rest = _address_parts(text)
-    if host not in ("ip4", "ip6") or rest:
-        raise ValueError(f"{text!r}: to listen, write /ip4/0.0.0.0/tcp/20123 (an IP address, a port, and no /p2p)")
+    from .network.address import parse_address  # brings a crypto library along, which `--help` does not need
+
+    address = parse_address(text)
+    if address.is_name or address.peer is not None:
+        raise ValueError(f"{text!r}: to listen, write an IP address and a port, as /ip4/0.0.0.0/tcp/20123")
+    return text
+
+
+def announced_address(text: str) -> str:
+    """A multiaddr others can reach: not a wildcard, not port 0. Raises ValueError."""
+    from .network.address import parse_address
+
+    address = parse_address(text)
+    if address.is_unspecified or address.port == 0:
+        raise ValueError(f"{text!r} cannot be dialled: others need a real host and port")
     return text
 
 
 def peer_address(text: str) -> str:
     """A multiaddr of somebody: host, TCP port and /p2p/<peer id>. Raises ValueError."""
-    _, _, rest = _address_parts(text)
-    if len(rest) != 2 or rest[0] != "p2p" or not _PEER_ID.fullmatch(rest[1]):
-        raise ValueError(
-            f"{text!r} does not end in /p2p/ and a peer id; `intentcast invite` on that node prints it all"
-        )
+    from .network.address import parse_dialable
+
+    parse_dialable(text)
     return text
-
-
-_PEER_ID: Final = re.compile(r"(12D3KooW|16Uiu2HA|Qm)[1-9A-HJ-NP-Za-km-z]{30,50}")
-_HOST_NAME: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9][A-Za-z0-9-]{0,62})*\.?")
-
-
-def _address_parts(text: str) -> tuple[str, int, list[str]]:
-    """(protocol of the host, port, what follows the port) of a multiaddr over TCP. Raises ValueError."""
-    form = "an address looks like /ip4/203.0.113.5/tcp/20123/p2p/12D3KooW..."
-    parts = text.split("/")
-    if len(parts) < 5 or parts[0] != "":
-        raise ValueError(f"{text!r} is no address: {form}")
-    protocol, host, transport, port, rest = parts[1], parts[2], parts[3], parts[4], parts[5:]
-    try:
-        if protocol in ("ip4", "ip6"):
-            kind = ipaddress.IPv4Address if protocol == "ip4" else ipaddress.IPv6Address
-            kind(host)
-        elif protocol not in ("dns", "dns4", "dns6") or not _HOST_NAME.fullmatch(host):
-            raise ValueError
-    except ValueError:
-        raise ValueError(f"{text!r}: {protocol}/{host} is no host; {form}") from None
-    if transport != "tcp" or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        raise ValueError(f"{text!r}: {transport}/{port} is no TCP port (0 to 65535); {form}")
-    return protocol, int(port), rest
 
 
 _SETTINGS: Final = {
@@ -217,7 +202,7 @@ _SETTINGS: Final = {
     for setting in (
         _Setting("net", _net),
         _Setting("listen", _many(listen_address)),
-        _Setting("announce", _many(lambda text: text if "/p2p/" in text and peer_address(text) else _announced(text))),
+        _Setting("announce", _many(announced_address)),
         _Setting("join", _many(peer_address)),
         _Setting("meeting", _flag),
         _Setting("divisions", _many(_division)),
@@ -228,12 +213,6 @@ _SETTINGS: Final = {
     )
 }
 assert set(_SETTINGS) == {field.name for field in fields(Config)} - {"home"}
-
-
-def _announced(text: str) -> str:
-    if _address_parts(text)[2]:
-        raise ValueError(f"{text!r}: an announced address is a host and a TCP port")
-    return text
 
 
 def _read(setting: _Setting, value: Any, where: str) -> Any:

@@ -14,14 +14,14 @@ import structlog
 import trio
 
 from protocol.deal import Ack, Problem
-from protocol.envelope import Hint, HintCode, Item, Realm, digest, open_frame, read_item, zero_bits
+from protocol.envelope import Hint, HintCode, Item, digest, read_item, zero_bits
 from protocol.errors import Refused
 from protocol.exchange import Move, Outcome, Side
 from protocol.framing import Deframer, frame_with_length
 from protocol.kinds import Body
 from protocol.letter import open_letter, write_letter
 from protocol.limits import MAX_ITEM
-from protocol.message import Draft, Message, believe
+from protocol.message import Draft, Message
 
 from .clock import Chance, Clock
 from .network.seam import LinkDown, LinkUp, Network, NetworkError, PeerId, Stream
@@ -55,8 +55,9 @@ MAX_BAD_ITEMS = 16
 class Role(Protocol):
     """The requester or the vendor, as delivery sees it."""
 
-    def welcome(self, end: End, message: Message) -> bool:
-        """May this first message of a stranger open a thread? Asked before anything is stored."""
+    def welcome(self, end: End, message: Message) -> tuple[Message, ...] | None:
+        """May this first message of a stranger open a thread? Asked before anything is stored. None: no. Otherwise
+        what the new thread must know first: the wish's revision."""
 
     async def received(self, live: LiveThread, message: Message, outcome: Outcome) -> None:
         """A message of the other party was stored and answered. Called again after a crash in between is not
@@ -183,10 +184,11 @@ class Delivery:
         # Each answer is sealed to the key its question came with; a first answer to the wish's own box.
         other = answers.head.tkey or getattr(answers.body, "box", None)
         assert other is not None
+        key, box = live.end.secrets()
         message, item = write_letter(
             draft,
-            live.end.key,
-            live.end.box,
+            key,
+            box,
             other,
             own_is_box=live.end.is_box,
             n=live.next_n,
@@ -408,10 +410,10 @@ class Delivery:
             return
         message = open_letter(
             item,
-            end.box,
+            end.secrets()[1],
             own_is_box=end.is_box,
             net=self._net,
-            me=end.key.public,
+            me=end.me,
             root=end.root,
             expected_author=self._expected_author(end),
         )
@@ -427,16 +429,20 @@ class Delivery:
         if end.is_box:
             return None  # any vendor may write to a wish's box; the thread is found by who it is
         lives = self._threads.of_root(end.root)
-        return next((live.thread.requester for live in lives if live.end.box.public == end.box.public), None)
+        return next((live.thread.requester for live in lives if live.end.box == end.box), None)
 
     def _thread_for(self, end: End, message: Message) -> LiveThread | None:
-        pair = (end.key.public, message.author) if end.is_box else (message.author, end.key.public)
+        pair = (end.me, message.author) if end.is_box else (message.author, end.me)
         live = self._threads.get(thread_id(end.root, *pair))
         if live is not None:
             return live
-        if not self._roles[end.side].welcome(end, message):
+        first = self._roles[end.side].welcome(end, message)
+        if first is None:
             return None
-        return self._threads.add(new_thread(end.root, *pair, end))
+        live = self._threads.add(new_thread(end.root, *pair, end))
+        for known in first:
+            live.thread.add(known, self._clock.now())
+        return live
 
     async def _take(self, live: LiveThread, message: Message, item_digest: bytes, line: Line) -> None:
         now = self._clock.now()
@@ -535,8 +541,3 @@ def _mine_item(item: Item, bits: int) -> Item:
 
 def _problem_code(message: Message) -> str:
     return str(getattr(message.body, "code", "problem"))
-
-
-def reopen(frame: bytes, realm: Realm, net: str) -> Message:
-    """A message from our own store, believed again: the store is trusted no more than the network."""
-    return believe(open_frame(frame, realm, net))

@@ -5,7 +5,7 @@ cannot differ.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import trio
 
@@ -31,14 +31,26 @@ def thread_id(root: bytes, requester: bytes, vendor: bytes) -> bytes:
 class End:
     """Our end of the threads of one wish: who we are there, and the box we are written to."""
 
-    key: SigningKey
-    box: BoxKey
+    me: bytes
+    """Our signing key there."""
+    box: bytes
+    """Our X25519 key there."""
     root: bytes
     side: Side
+    keys: tuple[SigningKey, BoxKey] | None
+    """The secrets; None once they were deleted: then nothing new can be read or said, only shown."""
 
     @property
     def is_box(self) -> bool:
         return self.side is Side.REQUESTER
+
+    def secrets(self) -> tuple[SigningKey, BoxKey]:
+        assert self.keys is not None, "a thread without keys neither speaks nor hears"
+        return self.keys
+
+
+def make_end(key: SigningKey, box: BoxKey, root: bytes, side: Side) -> End:
+    return End(key.public, box.public, root, side, (key, box))
 
 
 @dataclass(slots=True, eq=False)
@@ -84,7 +96,7 @@ class LiveThread:
             thread.requester,
             thread.vendor,
             self.side.value,
-            self.end.box.public,
+            self.end.box,
             self.next_seq,
             self.next_n,
             self.peer,
@@ -115,7 +127,8 @@ class Threads:
         return len(self._by_id)
 
     def add_end(self, end: End) -> None:
-        self._ends[end.box.public] = end
+        if end.keys is not None:
+            self._ends[end.box] = end
 
     def end(self, box: bytes) -> End | None:
         return self._ends.get(box)
@@ -136,21 +149,6 @@ class Threads:
         self._by_id[live.id] = live
         self._by_root.setdefault(live.root, []).append(live)
         return live
-
-    def replace_end(self, live: LiveThread, end: End) -> None:
-        live.end = replace(end)
-        self.add_end(end)
-
-    def find_message(self, message_id: bytes) -> tuple[LiveThread, Message] | None:
-        """The thread in which a message is an offer, an accept or an answer."""
-        for live in self:
-            talk = live.thread.talk_of(message_id)
-            if talk is None:
-                continue
-            for part in (talk.offer, talk.accept, talk.answer):
-                if part is not None and part.id == message_id:
-                    return live, part
-        return None
 
 
 def new_thread(root: bytes, requester: bytes, vendor: bytes, end: End) -> LiveThread:

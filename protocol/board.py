@@ -59,6 +59,8 @@ class Heard:
     """What it took the place of."""
     reason: Reason | None = None
     """Why it was not accepted."""
+    via: str = ""
+    """Who handed it over."""
 
     @property
     def accepted(self) -> bool:
@@ -104,10 +106,21 @@ class Board:
             replaced = self._place(message, division, via)
         except Refused as refused:
             self.counters[refused.reason.value] += 1
-            return Heard(None, reason=refused.reason)
+            return Heard(None, reason=refused.reason, via=via)
         self.counters["accepted"] += 1
         self._make_room(division)
-        return Heard(message, replaced)
+        return Heard(message, replaced, via=via)
+
+    def restore(self, data: bytes, division: str, via: str, *, held: bool, now: int) -> bool:
+        """Hang up what a store kept. False if it is not believed any more: expired, or damaged."""
+        try:
+            message = self._judge(data, division, now)
+            self._place(message, division, via)
+        except Refused:
+            return False
+        register = (message.author, division)
+        self._postings[register] = Posting(message, via, held)
+        return True
 
     def _judge(self, data: bytes, division: str, now: int) -> Message:
         # Cheapest first; everything up to the signature is judged from the bytes alone.

@@ -3,13 +3,14 @@
 - An unmet `must`, the wrong category, action, place or time: it does not answer, and `unmet` says why. What is not
   stated is not met: silence is no promise.
 - An unmet `want`, or an `avoid` that is so: it answers, and the deviation is listed.
-- Facts are judged first. Where there is none, what the vendor signed in `meets` and `deviates` is taken at its word.
+- Facts are judged first. Where there is none, what the vendor signed in `deviates` and `meets` is taken at its word.
+  What it says deviates is listed in any case.
 
 An offer and an item of a vendor's catalogue both become `Facts`, and one path judges them.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from .categories import canonical, is_below
@@ -108,32 +109,34 @@ def facts_of(offer: Offer) -> Facts:
 
 def match_facts(intent: Intent, facts: Facts) -> Match:
     """Judge anything that can be stated as facts: what a vendor's catalogue could answer with, say."""
-    deviates: dict[str, Deviation] = {}
     unmet = [*_judge_action(intent, facts)]
+    deviates: dict[str, Deviation] = {}
     for verdict in (*_judge_category(intent, facts), *_judge_where(intent, facts), *_judge_when(intent, facts)):
         if isinstance(verdict, Unmet):
             unmet.append(verdict)
         else:
             deviates[verdict.name] = verdict
     judge = _PropertyJudge(intent, facts)
-    meets: dict[str, None] = {}
+    asked_as: dict[str, str] = {}  # a wish may ask twice for one property, even under two of its names
+    meets: set[str] = set()
+    failed: set[str] = set()
     for prop in intent.props:
+        name = judge.name(prop.name)
+        first = asked_as.setdefault(name, prop.name)
         ill = judge.missing(prop)
-        if ill is None:
-            meets[prop.name] = None
-        elif prop.need == "must":
+        if ill is not None and prop.need == "must":
+            failed.add(name)
             unmet.append(ill)
-        else:
-            deviates.setdefault(prop.name, Deviation(prop.name, ill.offered))
-    failed = {reason.name for reason in unmet}
-    for admitted in judge.other_admissions():
-        deviates.setdefault(admitted.name, admitted)
-    for name in (*deviates, *failed):
-        meets.pop(name, None)  # asked twice, met once: not met
+        elif ill is not None:
+            deviates.setdefault(name, Deviation(first, ill.offered))
+        elif judge.speaks_of(name):
+            meets.add(name)
+    for name, admitted in judge.admits.items():
+        deviates.setdefault(name, replace(admitted, name=asked_as.get(name, admitted.name)))
     comparable = intent.limit is None or facts.total is None or intent.limit.currency == facts.total.currency
     return Match(
-        meets=tuple(meets),
-        deviates=tuple(deviation for deviation in deviates.values() if deviation.name not in failed),
+        meets=tuple(first for name, first in asked_as.items() if name in meets - failed - deviates.keys()),
+        deviates=tuple(deviation for name, deviation in deviates.items() if name not in failed),
         unmet=tuple(unmet),
         comparable=comparable,
         over_limit=comparable
@@ -186,21 +189,20 @@ class _PropertyJudge:
         # The narrower of the two has all the properties of the other, and more.
         self._category = offered if is_below(offered, wanted) else wanted
         self._action = intent.action
-        self._wished = {self._name(prop.name) for prop in intent.props}
-        self._claims = {self._name(name) for name in facts.claims}
-        self._admits = {self._name(admitted.name): admitted for admitted in facts.admits}
+        self.admits = {self.name(admitted.name): admitted for admitted in facts.admits}
+        self._claims = {self.name(name) for name in facts.claims}
         self._facts: dict[str, list[Fact]] = {}
         for fact in facts.props:
-            self._facts.setdefault(self._name(fact.name), []).append(fact)
+            self._facts.setdefault(self.name(fact.name), []).append(fact)
 
     def missing(self, prop: Property) -> Unmet | None:
         """Why the wish for this property is not fulfilled, or None."""
-        name = self._name(prop.name)
+        name = self.name(prop.name)
         avoid = prop.need == "avoid"
         wanted = ("not " if avoid else "") + self._show_wanted(prop)
-        if name in self._admits:
-            return Unmet(prop.name, wanted, self._admits[name].offered or "otherwise")
         stated = self._facts.get(name)
+        if stated is None and name in self.admits:
+            return Unmet(prop.name, wanted, self.admits[name].offered or "otherwise")
         if stated is None:
             return None if avoid or name in self._claims else Unmet(prop.name, wanted, None)
         # Said twice, with different values: whichever of them speaks against it counts.
@@ -209,10 +211,11 @@ class _PropertyJudge:
                 return Unmet(prop.name, wanted, self._show_fact(fact))
         return None
 
-    def other_admissions(self) -> Iterator[Deviation]:
-        return (admitted for name, admitted in self._admits.items() if name not in self._wished)
+    def speaks_of(self, name: str) -> bool:
+        """Is anything said about it? What is avoided and not mentioned is neither met nor a deviation."""
+        return name in self._facts or name in self._claims
 
-    def _name(self, name: str) -> str:
+    def name(self, name: str) -> str:
         return canonical_name(self._category, self._action, name)
 
     def _holds(self, prop: Property, fact: Fact) -> bool:

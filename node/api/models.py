@@ -34,7 +34,7 @@ def _unknown(name: str, known: list[str]) -> PydanticCustomError:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     rest = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
     shown = name[:40].replace("{", "(").replace("}", ")")  # braces would be read as placeholders
-    return PydanticCustomError("unknown_field", f"unknown field {shown!r}; {rest}")  # type: ignore[arg-type]
+    return PydanticCustomError("unknown_field", f"unknown field {shown!r}; {rest}")
 
 
 class MoneyBody(Strict):

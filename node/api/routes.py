@@ -125,11 +125,14 @@ def _add_node(api: FastAPI, desk: Desk) -> None:
         return await desk.invite()
 
     @api.get("/v1/events", summary="Server-sent events with ids; since= resumes", response_class=EventStream)
-    async def events(request: Request, since: Annotated[int | None, Query(ge=0)] = None) -> EventStream:
+    async def events(
+        request: Request, since: Annotated[int | None, Query(ge=-1)] = None, about: str | None = None
+    ) -> EventStream:
+        """`since=-1`: only new ones. `about`: only those that name this wish, offer or contract."""
         if since is None:  # what a browser says when it comes back
             last = request.headers.get("last-event-id", "")
             since = int(last) if last.isascii() and last.isdigit() and len(last) < 19 else 0
-        return EventStream(desk.events(since))
+        return EventStream(desk.events(since), about)
 
 
 def _said(body: Strict) -> dict[str, Any]:
@@ -142,9 +145,10 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncIterator[View]) -> None:
+    def __init__(self, events: AsyncIterator[View], about: str | None) -> None:
         super().__init__()
         self._events = events
+        self._about = about
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
@@ -170,7 +174,8 @@ class EventStream(Response):
             nursery.start_soon(leave_with_client)
             async with aclosing(cast(Any, self._events)) as events:
                 async for event in events:
-                    await write(f"id: {event['id']}\nevent: {event['type']}\ndata: {json.dumps(event)}\n\n")
+                    if self._about is None or self._about in event.values():
+                        await write(f"id: {event['id']}\nevent: {event['type']}\ndata: {json.dumps(event)}\n\n")
             nursery.cancel_scope.cancel()
         await send({"type": "http.response.body", "body": b""})
 

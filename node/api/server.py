@@ -47,8 +47,7 @@ async def serve_api(
             nursery.start_soon(trio.serve_listeners, door.welcome, [listener])
             task_status.started(socket_path)
     finally:
-        if _inode(socket_path) == inode:
-            socket_path.unlink()
+        _remove(socket_path, inode)
 
 
 class _Door:
@@ -64,7 +63,7 @@ class _Door:
         config.max_app_queue_size = 10
         config.wsgi_max_body_size = MAX_BODY
         self._config = config
-        self._app = wrap_app(make_api(desk), MAX_BODY, "asgi")  # type: ignore[arg-type]
+        self._app = wrap_app(make_api(desk), MAX_BODY, "asgi")
         self._context = WorkerContext(None)
         self._open: set[trio.SocketStream] = set()
 
@@ -76,7 +75,7 @@ class _Door:
         self._open.add(stream)
         try:
             state: Any = ConnectionState({})
-            await TCPServer(self._app, self._config, self._context, state, stream)  # type: ignore[arg-type]
+            await TCPServer(self._app, self._config, self._context, state, stream)
         finally:
             self._open.discard(stream)
 
@@ -119,6 +118,8 @@ def _stat(path: Path) -> os.stat_result | None:
         return None
 
 
-def _inode(path: Path) -> int | None:
+def _remove(path: Path, inode: int) -> None:
+    """Our socket, and nobody else's that took its place."""
     found = _stat(path)
-    return None if found is None else found.st_ino
+    if found is not None and found.st_ino == inode:
+        path.unlink()

@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
@@ -32,28 +33,25 @@ class Client:
         """POST /v1/<parts>; `wait` is how long the node itself may wait before it answers."""
         return self._request("POST", _path(parts, {}), body or {}, wait + SLACK)
 
-    def events(self, since: int, timeout: float) -> Iterator[dict[str, Any]]:
-        """Events after `since`, as they come. Ends after `timeout` seconds, or when the node does.
+    def events(self, since: int, deadline: float, about: str | None = None) -> Iterator[dict[str, Any]]:
+        """Events after `since`, as they come; `about`: only those of one wish, offer or contract.
 
-        Closing the iterator closes the connection.
+        Ends at `deadline` (time.monotonic()), or when the node does. Closing the iterator closes the connection.
         """
-        connection = self._connect(timeout)
-        with closing(connection):
-            connection.request("GET", _path(("events",), {"since": since}))
+        connection = self._connect(SLACK)
+        with closing(connection), suppress(OSError, http.client.HTTPException):  # a time-out is an OSError
+            connection.request("GET", _path(("events",), {"since": since, "about": about}))
+            line = connection.sock
             answer = connection.getresponse()
             if answer.status != 200:
                 raise _trouble(answer, answer.read())
-            while True:
-                try:
-                    line = answer.readline()
-                except (TimeoutError, OSError, http.client.HTTPException):
+            while (left := deadline - time.monotonic()) > 0:
+                line.settimeout(left)
+                text = answer.readline()
+                if not text:
                     return
-                if not line:
-                    return
-                if line.startswith(b"data: "):
-                    yield json.loads(line[6:])
-                elif line.startswith(b":"):
-                    yield {"type": "alive"}
+                if text.startswith(b"data: "):
+                    yield json.loads(text[6:])
 
     def _request(self, method: str, path: str, body: Mapping[str, Any] | None, timeout: float) -> dict[str, Any]:
         connection = self._connect(timeout)
@@ -135,7 +133,9 @@ def check_id(text: str, what: str) -> str:
     """An id or the start of one, as people paste it. Raises Trouble."""
     plain = text.strip().lower()
     if not re.fullmatch(r"[0-9a-f]{8,64}", plain):
-        raise usage("bad_id", f"{text!r} is no id of {what}", "An id is 64 of 0-9 and a-f; its first 8 or more will do.")
+        raise usage(
+            "bad_id", f"{text!r} is no id of {what}", "An id is 64 of 0-9 and a-f; its first 8 or more will do."
+        )
     return plain
 
 

@@ -95,7 +95,7 @@ def _minor(amount: str, currency: str, where: str, text: str) -> int:
     minor = int(whole) * 10**digits + int(part[:digits].ljust(digits, "0") or "0")
     if minor > MAX_MINOR:
         raise _wrong(where, f"{text!r} is more money than there is", "")
-    return minor
+    return int(minor)
 
 
 def _one_kind(grouped: str) -> bool:

@@ -9,10 +9,14 @@ CELL_LENGTH: Final = 5
 """Characters of the cell that stands for a point: about 5 km across. What is broadcast is where you are, roughly."""
 
 _CODE: Final = re.compile(r"([A-Za-z0-9-]{1,20}):([A-Za-z0-9._-]{1,19})")
-_LABELLED: Final = re.compile(r"\s*(?:(.*\S)\s*[(\[]\s*(\S[^()\[\]]*?)\s*[)\]]|(\S+:\S+)\s+(\S.*)|(.*\S)\s+(\S+:\S+))\s*")
+_LABELLED: Final = re.compile(
+    r"\s*(?:(.*\S)\s*[(\[]\s*(\S[^()\[\]]*?)\s*[)\]]|(\S+:\S+)\s+(\S.*)|(.*\S)\s+(\S+:\S+))\s*"
+)
 _POINT: Final = re.compile(r"\s*(-?\d{1,3}(?:\.\d+)?)\s*,\s*(-?\d{1,3}(?:\.\d+)?)\s*(?:,\s*(\d{1,5})\s*(?:km)?\s*)?")
 _CELL: Final = re.compile(r"[0-9b-hjkmnp-z]{1,8}")
-_HINT: Final = "Forms: iata:LYS, country:FR, geo:45.72,5.08 (or geo:45.72,5.08,30 with km), cell:u05k, 'Lyon (iata:LYS)'."
+_HINT: Final = (
+    "Forms: iata:LYS, country:FR, geo:45.72,5.08 (or geo:45.72,5.08,30 with km), cell:u05k, 'Lyon (iata:LYS)'."
+)
 
 
 def parse_where(at: str | None, to: str | None, radius: str | None) -> dict[str, Any] | None:

@@ -29,7 +29,8 @@ def parse_duration(text: str, where: str) -> int:
 
 def show_duration(seconds: float) -> str:
     """90061 -> `1d 1h`: the two largest units."""
-    left, shown = int(seconds), []
+    left = int(seconds)
+    shown: list[str] = []
     for unit in ("d", "h", "m", "s"):
         count, left = divmod(left, _UNITS[unit])
         if count or (unit == "s" and not shown):

@@ -18,7 +18,7 @@ from node.network.seam import PeerId, StreamError
 WINDOW_BYTES = 262_144  # yamux's initial window, and ours for good: what one peer may make us hold per stream
 MESSAGE_BYTES = 65_507  # fills one Noise message: 65,535 less its 16-byte tag and yamux's 12-byte header
 LINGER_SECONDS = 10.0  # how long a stream we closed waits for its peer to finish too
-_WINDOW_POLL = 0.005  # yamux wakes nobody when credit arrives, so a sender without credit has to look
+_FIRST_LOOK, _LATER_LOOKS = 0.002, 0.05  # yamux wakes nobody when credit arrives: a sender without has to look for it
 
 Spawn = Callable[..., None]
 
@@ -57,10 +57,7 @@ class Libp2pStream:
         try:
             sent = 0
             while sent < len(data):
-                while self._yamux_stream.send_window <= 0:
-                    if self._yamux_stream.closed:
-                        raise StreamError("the stream is closed")
-                    await trio.sleep(_WINDOW_POLL)
+                await self._wait_for_credit()
                 chunk = bytes(data[sent : sent + min(MESSAGE_BYTES, self._yamux_stream.send_window)])
                 await self._yamux_stream.write(chunk)
                 sent += len(chunk)
@@ -68,6 +65,14 @@ class Libp2pStream:
             raise StreamError(f"sending to {self.peer} on {self._protocol}: {error}") from error
         finally:
             self._sending = False
+
+    async def _wait_for_credit(self) -> None:
+        look = _FIRST_LOOK
+        while self._yamux_stream.send_window <= 0:
+            if self._yamux_stream.closed:
+                raise StreamError("the stream is closed")
+            await trio.sleep(look)
+            look = min(2 * look, _LATER_LOOKS)
 
     async def receive_some(self, max_bytes: int = 65_536) -> bytes:
         if self._closed:

@@ -1,9 +1,10 @@
 """What survives a restart."""
 
 from .store import Store, open_store, open_store_nowait
-from .tx import OutboxRow, PostingRow, StoredMessage, ThreadRow, Tx, WishRow
+from .tx import AnsweredRow, OutboxRow, PostingRow, StoredMessage, ThreadRow, Tx, WishRow
 
 __all__ = [
+    "AnsweredRow",
     "OutboxRow",
     "PostingRow",
     "Store",

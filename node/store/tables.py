@@ -91,6 +91,8 @@ answered = Table(
     Column("vendor", LargeBinary, primary_key=True),
     Column("offer", LargeBinary, comment="null: looked at and passed over"),
     Column("why", Text, nullable=False),
+    Column("item", Text, comment="of the catalogue; null for an offer by hand"),
+    Column("count", Integer, nullable=False),
     Column("at", Integer, nullable=False),
 )
 

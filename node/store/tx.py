@@ -69,6 +69,20 @@ class OutboxRow:
 
 
 @dataclass(frozen=True, slots=True)
+class AnsweredRow:
+    """What a vendor made of one revision of a wish."""
+
+    revision: bytes
+    vendor: bytes
+    offer: bytes | None
+    """None: looked at and passed over."""
+    why: str
+    item: str | None
+    """Of the catalogue; None for an offer by hand."""
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class PostingRow:
     id: bytes
     division: str
@@ -212,16 +226,15 @@ class Tx:
 
     # ------------------------------------------------------------------------------------------------- answered
 
-    def add_answered(self, revision: bytes, vendor: bytes, offer: bytes | None, why: str, now: int) -> bool:
+    def add_answered(self, row: AnsweredRow, now: int) -> bool:
         """Remember that this vendor has dealt with this revision. False if it had already."""
-        row = {"revision": revision, "vendor": vendor, "offer": offer, "why": why, "at": now}
-        done = self._db.execute(upsert(t.answered).values(row).on_conflict_do_nothing())
+        values = {name: getattr(row, name) for name in AnsweredRow.__slots__} | {"at": now}
+        done = self._db.execute(upsert(t.answered).values(values).on_conflict_do_nothing())
         return done.rowcount == 1
 
-    def answered(self) -> dict[bytes, tuple[bytes | None, str]]:
-        """revision -> (offer or None, why)."""
-        columns = (t.answered.c.revision, t.answered.c.offer, t.answered.c.why)
-        return {row[0]: (row[1], row[2]) for row in self._db.execute(select(*columns))}
+    def answered(self) -> list[AnsweredRow]:
+        columns = [t.answered.c[name] for name in AnsweredRow.__slots__]
+        return [AnsweredRow(**row._mapping) for row in self._db.execute(select(*columns))]
 
     # ------------------------------------------------------------------------------------------------- postings
 

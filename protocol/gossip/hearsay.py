@@ -117,7 +117,7 @@ class Hearsay:
                 ids = self._rng.sample(ids, self._params.max_ihave_ids)
             piece = encode_ihave(name, ids)
             for peer in told:
-                peer.outbox.put_ihave(name, piece, len(ids))
+                peer.outbox.put_ihave(name, piece)
                 self._counts["ihave.sent"] += 1
                 overlay.wake(peer)
         overlay.forget_newcomers()

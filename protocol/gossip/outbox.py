@@ -10,8 +10,6 @@ from typing import Final
 
 from .params import Params
 from .rpc import (
-    MAX_CONTROL,
-    MAX_IDS,
     MAX_MESSAGES,
     MAX_SUBSCRIPTIONS,
     encode_control,
@@ -47,7 +45,7 @@ class Outbox:
         self._subscriptions: dict[str, bool] = {}  # where the peer's picture of us is not what we are
         self._grafts: dict[str, int | None] = {}
         self._iwant: dict[bytes, None] = {}
-        self._ihave: dict[str, tuple[bytes, int]] = {}
+        self._ihave: dict[str, bytes] = {}
         self._own: list[bytes] = []
         self._own_bytes = 0
         self._forwarded: list[bytes] = []
@@ -95,10 +93,10 @@ class Outbox:
         del self._iwant[message_id]
         return True
 
-    def put_ihave(self, topic: str, piece: bytes, count: int) -> None:
-        """`piece` is the encoded IHAVE of `count` ids, made once for all peers. It replaces one that still waits: the
-        newer one speaks of all that is still to be had."""
-        self._ihave[topic] = (piece, count)
+    def put_ihave(self, topic: str, piece: bytes) -> None:
+        """`piece` is the encoded IHAVE, made once for all peers. It replaces one that still waits: the newer one
+        speaks of all that is still to be had."""
+        self._ihave[topic] = piece
 
     def put_own(self, wire: bytes) -> bool:
         if self._own_bytes + len(wire) > self._params.own_queue_bytes:
@@ -138,7 +136,8 @@ class Outbox:
         return b"".join(pieces)
 
     def _take_control(self, pieces: list[bytes], room: int) -> int:
-        """Subscriptions and control, as far as they fit; gives the room that is left."""
+        """Subscriptions and control, as far as they fit; gives the room that is left. The queues are so bounded (see
+        Params) that the number of control entries and ids stays within what others accept."""
         taken = 0
         for topic, subscribe in list(self._subscriptions.items()):
             piece = encode_subscription(topic, subscribe)
@@ -150,29 +149,26 @@ class Outbox:
             taken += 1
 
         control: list[bytes] = []
-        ids_left = MAX_IDS
         room -= _CONTROL_HEAD
         for topic, what in list(self._grafts.items()):
             piece = encode_graft(topic) if what == _GRAFT else encode_prune(topic, what)
-            if len(piece) > room or len(control) == MAX_CONTROL:
+            if len(piece) > room:
                 break
             del self._grafts[topic]
             control.append(piece)
             room -= len(piece)
-        if self._iwant and len(control) < MAX_CONTROL and room > 128:
-            some = list(islice(self._iwant, min(MAX_IDS, (room - 8) // 22)))
+        if self._iwant and room > 128:
+            some = list(islice(self._iwant, (room - 8) // 22))
             for message_id in some:
                 del self._iwant[message_id]
             control.append(encode_iwant(some))
             room -= len(control[-1])
-            ids_left -= len(some)
-        for topic, (piece, count) in list(self._ihave.items()):
-            if len(piece) > room or len(control) == MAX_CONTROL or count > ids_left:
+        for topic, piece in list(self._ihave.items()):
+            if len(piece) > room:
                 break
             del self._ihave[topic]
             control.append(piece)
             room -= len(piece)
-            ids_left -= count
         if not control:
             return room + _CONTROL_HEAD
         pieces.append(encode_control(control))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..limits import MAX_GOSSIP_FRAME, MAX_RPC
+from .rpc import MAX_CONTROL
 
 MESHSUB_1_0: Final = "/meshsub/1.0.0"
 MESHSUB_1_1: Final = "/meshsub/1.1.0"
@@ -104,5 +105,7 @@ class Params:
             raise ValueError("ids must be known for longer than messages are spoken about")
         if self.max_message_bytes + self.max_topic_bytes + 32 > self.max_rpc_bytes or self.max_rpc_bytes > MAX_RPC:
             raise ValueError("an RPC must hold the largest message and be one that others accept")
+        if self.control_queue + self.max_topics + 1 > MAX_CONTROL:
+            raise ValueError("all control that waits must fit into an RPC that others accept")
         if self.max_ihave_ids * 22 + self.max_topic_bytes + 32 > self.max_rpc_bytes:
             raise ValueError("an RPC must hold the largest IHAVE")

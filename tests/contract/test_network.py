@@ -379,12 +379,12 @@ async def test_a_reset_ends_a_waiting_receive(world: World, clock: object) -> No
         theirs = await held.next()
         async with trio.open_nursery() as nursery:
 
-            async def wait_for_bytes() -> None:
+            async def wait_for_bytes(task_status: trio.TaskStatus[None]) -> None:
+                task_status.started()
                 with pytest.raises(StreamError):
                     await stream.receive_some()
 
-            nursery.start_soon(wait_for_bytes)
-            await trio.testing.wait_all_tasks_blocked(0.01)
+            await nursery.start(wait_for_bytes)
             await theirs.reset()
 
 
@@ -432,7 +432,6 @@ async def test_a_peer_that_breaks_its_stream_is_no_bug(
         stream = await alice.open_stream(await alice.dial(bob.addresses[0]), ECHO)
         await stream.reset()
         await ended.wait()
-        await trio.testing.wait_all_tasks_blocked(0.01)
         assert bob.statistics().get("handler_streams_broken") == 1
         assert "handler_errors" not in bob.statistics()
         assert "Traceback" not in caplog.text
@@ -642,14 +641,14 @@ async def test_two_senders_on_one_stream_are_a_bug(world: World, clock: object) 
         bob.serve(HOLD, Held())
         stream = await alice.open_stream(await alice.dial(bob.addresses[0]), HOLD)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_send_until_cancelled, stream)
-            await trio.testing.wait_all_tasks_blocked(0.01)
+            await nursery.start(_send_until_cancelled, stream)
             with pytest.raises(trio.BusyResourceError):
                 await stream.send_all(b"me too")
             nursery.cancel_scope.cancel()
 
 
-async def _send_until_cancelled(stream: Stream) -> None:
+async def _send_until_cancelled(stream: Stream, task_status: trio.TaskStatus[None]) -> None:
+    task_status.started()
     await stream.send_all(bytes(MEGABYTE))
 
 

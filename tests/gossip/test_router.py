@@ -36,6 +36,7 @@ from protocol.gossip import (
     Wake,
     message_id,
 )
+from protocol.gossip.mesh import Backoffs
 from protocol.gossip.rpc import (
     IHave,
     Message,
@@ -374,6 +375,17 @@ def test_own_messages_flood_or_go_to_the_mesh_and_a_random_few() -> None:
     assert len(set(published.peers)) == 7
 
 
+def test_a_pruned_author_who_does_not_flood_still_speaks_to_six() -> None:
+    alice = Alice(params=Params(flood_publish=False, publish_extra=0))
+    alice.meet(*crowd(10))
+    for peer in crowd(10):
+        alice.hear(peer, encode_control([encode_prune(TOPIC, 60)]))
+    assert alice.router.mesh(TOPIC) == ()
+    published = alice.router.handle(Publish(TOPIC, b"wish"), 1.0)[-1]
+    assert isinstance(published, Published)
+    assert len(set(published.peers)) == 6
+
+
 def test_a_publisher_that_does_not_carry_the_topic_keeps_to_a_few_for_a_minute() -> None:
     """Fan-out: chosen once, refilled when they go, told to later subscribers by IHAVE, forgotten when silent."""
     alice = Alice(params=Params(flood_publish=False, publish_extra=0), join=False)
@@ -660,6 +672,40 @@ def test_ihave_is_capped_per_heartbeat_and_per_peer() -> None:
     assert alice.count("iwant.over_cap") == 200
     alice.hear("bob", ihave(next(fresh)))
     assert len(alice.said("bob")) == 1, "Mallory's noise does not make Bob unheard"
+    for _ in range(3):
+        alice.beat()
+    alice.hear("mallory", ihave(next(fresh)))
+    assert len(alice.said("mallory")) == 1, "after the heartbeat, and what she owes being settled, she is heard again"
+
+
+def test_what_a_peer_owes_is_forgotten_when_it_goes() -> None:
+    alice = Alice()
+    alice.meet("bob")
+    alice.hear("bob", ihave(message_id(TOPIC, b"wish")))
+    alice.said("bob")
+    alice.router.handle(PeerDown("bob"), 0.0)
+    assert not alice.router._hearsay.asking
+    for _ in range(4):
+        alice.beat()
+    assert alice.count("promise.broken") == 0
+
+
+def test_one_ihave_speaks_of_a_bounded_number_of_messages_and_the_cache_holds_bounded_bytes() -> None:
+    alice = Alice(params=Params(max_ihave_ids=10, cache_bytes=20_000, d=1, d_low=1, d_out=0))
+    alice.meet("bob", "carol")
+    alice.beat()
+    for number in range(50):
+        alice.router.handle(Forward(TOPIC, bytes([number]) * 1000), alice.now)
+        statistics = alice.router.statistics()
+        assert statistics.cached_bytes <= 20_000
+    assert statistics.cached_messages == 19
+    assert statistics.counters["cache.evicted"] == 31
+    alice.beat()
+    (rpc,) = alice.said("carol")
+    newest = {message_id(TOPIC, bytes([number]) * 1000) for number in range(31, 50)}
+    assert len(set(rpc.ihave[0].ids)) == 10
+    assert set(rpc.ihave[0].ids) < newest
+    assert alice.count("ihave.ids_left_out") == 9
 
 
 def test_a_message_is_given_to_one_peer_three_times_and_no_more() -> None:
@@ -682,15 +728,56 @@ def test_a_message_is_given_to_one_peer_three_times_and_no_more() -> None:
 
 
 def test_ids_are_forgotten_after_a_while_and_then_judged_afresh() -> None:
-    alice = Alice()
+    judged: list[bytes] = []
+
+    def judge(topic: str, data: bytes, via: str, now: float) -> Judgement:
+        judged.append(data)
+        return Judgement(Verdict.ACCEPT if data == b"good" else Verdict.REJECT)
+
+    alice = Alice(judge)
     alice.meet("bob")
-    alice.hear("bob", message(b"wish"))
+    alice.hear("bob", message(b"good") + message(b"bad"))
     for _ in range(119):
         alice.beat()
-    assert alice.hear("bob", message(b"wish")) == []
+    alice.hear("bob", message(b"good") + message(b"bad"))
+    assert judged == [b"good", b"bad"]
     for _ in range(130):
         alice.beat()
-    assert isinstance(alice.hear("bob", message(b"wish"))[0], Deliver)
+    alice.hear("bob", message(b"good") + message(b"bad"))
+    assert judged == [b"good", b"bad"] * 2
+    assert alice.router.statistics().seen_ids == 2
+
+
+def test_too_many_ids_push_out_the_oldest_of_their_own_kind_only() -> None:
+    """Mallory's garbage cannot make Alice forget what she accepted."""
+
+    def judge(topic: str, data: bytes, via: str, now: float) -> Judgement:
+        return Judgement(Verdict.REJECT if via == "mallory" else Verdict.ACCEPT)
+
+    alice = Alice(judge, Params(seen_max=10, rejected_max=10))
+    alice.meet("bob", "mallory")
+    alice.hear("bob", message(b"wish"))
+    for number in range(100):
+        alice.hear("mallory", message(b"garbage %d" % number))
+    assert alice.router.statistics().seen_ids <= 11
+    assert alice.hear("bob", message(b"wish")) == []
+    assert alice.count("message.duplicate") == 1
+
+
+def test_backoffs_are_extended_never_shortened_and_bounded() -> None:
+    backoffs = Backoffs(3)
+    backoffs.add(TOPIC, "mallory", 60.0)
+    backoffs.add(TOPIC, "mallory", 10.0)
+    assert backoffs.blocks(TOPIC, "mallory", 59.0)
+    assert not backoffs.blocks(TOPIC, "mallory", 60.0)
+    assert not backoffs.blocks(OTHER, "mallory", 0.0)
+    for number in range(5):
+        backoffs.add(TOPIC, f"sybil{number}", 60.0)
+    assert len(backoffs) == 3
+    assert backoffs.dropped == 3
+    assert backoffs.blocks(TOPIC, "sybil4", 0.0)
+    backoffs.sweep(60.0)
+    assert len(backoffs) == 0
 
 
 # ------------------------------------------------------------------------------------------------------ slow and bad

@@ -190,7 +190,7 @@ def test_control_leaves_first_then_own_messages_then_those_of_others() -> None:
     assert not outbox
     assert outbox.put_forwarded(encode_publish(TOPIC, b"theirs"))
     assert outbox.put_own(encode_publish(TOPIC, b"ours"))
-    outbox.put_ihave(TOPIC, encode_ihave(TOPIC, [b"1" * 20]), 1)
+    outbox.put_ihave(TOPIC, encode_ihave(TOPIC, [b"1" * 20]))
     outbox.put_iwant([b"2" * 20])
     assert outbox.put_graft(TOPIC)
     outbox.put_subscription(TOPIC, True)
@@ -216,7 +216,7 @@ def test_a_full_outbox_is_split_into_rpcs_that_others_accept_and_loses_nothing()
         outbox.put_subscription(topic, True)
         assert outbox.put_graft(topic)
         ids = [bytes([number % 256]) * 20 for number in range(50)]
-        outbox.put_ihave(topic, encode_ihave(topic, ids), len(ids))
+        outbox.put_ihave(topic, encode_ihave(topic, ids))
     outbox.put_iwant([number.to_bytes(20, "big") for number in range(5000)])
     own = [bytes([number]) * (number * 80) for number in range(100)]
     others = [number.to_bytes(2, "big") for number in range(1500)]

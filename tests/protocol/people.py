@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
+from protocol.address import NodeAddress
 from protocol.deal import Accept, Ack, Confirm, Decline, Problem, Reject
 from protocol.envelope import Item, seal
 from protocol.intent import Intent, IntentClose
@@ -94,7 +95,9 @@ PLAIN_OFFER = Offer(
 # ------------------------------------------------------------------------------------------------- what is said
 
 
-def say(kind: str, body: Body, by: Person, *, at: int = NOW, exp: int = NOW + DAY, seq: int = 0, **head: Any) -> Message:
+def say(
+    kind: str, body: Body, by: Person, *, at: int = NOW, exp: int = NOW + DAY, seq: int = 0, **head: Any
+) -> Message:
     """Anything, signed. The salt follows from what is said, so saying it again makes the same frame."""
     head.setdefault("salt", bytes(16))
     draft = Draft(kind=kind, body=body, net=head.pop("net", NET), at=at, exp=exp, seq=seq, **head)
@@ -158,7 +161,8 @@ def problem(of: Message, by: Person, code: str = "lapsed", seq: int = 2, **head:
 
 
 def one_of_each() -> dict[str, Message]:
-    """One message of every kind: a whole story between Alice and Bob, with every ending it might have had."""
+    """One message of every kind: a whole story between Alice and Bob, with every ending it might have had; and where
+    Carol's node can be dialled."""
     first = wish()
     bobs = offer(first)
     yes = accept(bobs)
@@ -175,6 +179,7 @@ def one_of_each() -> dict[str, Message]:
         "reject": reject(yes),
         "ack": ack(sure, ALICE),
         "problem": problem(sure, ALICE),
+        "address": say("address", NodeAddress(("/ip4/127.0.0.1/tcp/4001",), meeting=True), CAROL),
     }
 
 
@@ -192,3 +197,7 @@ def letter(message: Message, by: Person, to: Person, n: int = 0, **changed: Any)
         exp=changed.get("exp", message.head.exp),
         nonce=changed.get("nonce") or derived(f"nonce {message.id.hex()} {n}", 24),
     )
+
+
+def author_of(message: Message) -> Person:
+    return next(one for one in (ALICE, BOB, CAROL, MALLORY) if one.key.public == message.author)

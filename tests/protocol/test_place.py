@@ -122,6 +122,11 @@ class TestGaps:
     def test_are_short_across_the_pole(self) -> None:
         assert gap_km(cell_at(89.99, 0, 5), cell_at(89.99, 180, 5)) < 10
 
+    def test_lead_to_the_foot_on_a_long_edge(self) -> None:
+        """From 60 N, 0 E the nearest point of the meridian 45 E lies north of it, at sin(gap) = cos 60 sin 45."""
+        expected = EARTH_RADIUS_KM * math.asin(math.cos(math.radians(60)) * math.sin(math.radians(45)))
+        assert gap_km(cell_at(60, 0.001, 8), "v") == pytest.approx(expected, rel=1e-4)
+
     def test_tell_the_city_from_the_next(self) -> None:
         lyon, airport, paris = (cell_at(*point) for point in (LYON, LYON_AIRPORT, PARIS))
         assert cells_within(lyon, airport, 20)

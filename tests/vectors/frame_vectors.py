@@ -11,7 +11,7 @@ from protocol.keys import SigningKey
 from protocol.kinds import KINDS
 from protocol.limits import MAX_LIFE, MAX_SKEW
 from protocol.message import Draft, Message, mine_stamp, speak
-from tests.protocol.people import ALICE, BOB, CAROL, DAY, NET, NOW, WISH, close, derived, offer, one_of_each, wish
+from tests.protocol.people import ALICE, BOB, DAY, NET, NOW, WISH, author_of, close, derived, offer, one_of_each, wish
 
 from .tagged import to_json
 
@@ -30,26 +30,11 @@ def craft(payload: Map | bytes, key: SigningKey = ALICE.key, realm: Realm = Real
 # --------------------------------------------------------------------------------------------------------- good
 
 
-def _address_record() -> dict[str, Any]:
-    return {
-        "v": 1,
-        "net": NET,
-        "kind": "address",
-        "at": NOW,
-        "exp": NOW + DAY,
-        "seq": NOW,
-        "salt": derived("address", 16),
-        "body": {"addrs": ["/ip4/127.0.0.1/tcp/4001"], "meeting": True},
-    }
-
-
 def good_frames() -> dict[str, tuple[SigningKey, Realm, bytes]]:
     """name -> who signed, realm, frame"""
     frames: dict[str, tuple[SigningKey, Realm, bytes]] = {}
     for kind, message in one_of_each().items():
-        by = next(person for person in (ALICE, BOB) if person.key.public == message.author)
-        frames[kind] = (by.key, KINDS[kind].realm, message.frame)
-    frames["address"] = (CAROL.key, Realm.ADDRESS, craft(_address_record(), CAROL.key, Realm.ADDRESS))
+        frames[kind] = (author_of(message).key, KINDS[kind].realm, message.frame)
     fields = fields_of(wish())
     body = dict(fields["body"])  # type: ignore[arg-type]
     needed = {name: body[name] for name in ("action", "category", "title", "box")}

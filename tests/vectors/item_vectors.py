@@ -247,9 +247,7 @@ def _inside() -> dict[str, Refusal]:
             crafted({"body": body | {"total": {"minor": 34_001, "currency": "EUR"}}}), Reason.SUM
         ),
         "a line that does not multiply": of(
-            crafted(
-                {"body": body | {"lines": [{"title": "t", "count": 2, "unit": "day", "price": 5, "amount": 11}]}}
-            ),
+            crafted({"body": body | {"lines": [{"title": "t", "count": 2, "unit": "day", "price": 5, "amount": 11}]}}),
             Reason.SUM,
         ),
         "a total below zero": of(
@@ -328,8 +326,8 @@ def item_bytes(short: str | dict[str, Any]) -> bytes:
 
 def build() -> dict[str, Any]:
     return {
-        "about": "frame + keys + n + exp + nonce -> item, digest; and back. `receiver` is what its owner knows. Refused "
-        "items are opened with the receiver beside them; the reason is this implementation's word.",
+        "about": "frame + keys + n + exp + nonce -> item, digest; and back. `receiver` is what its owner knows. "
+        "Refused items are opened with the receiver beside them; the reason is this implementation's word.",
         "padding": padding_table(),
         "good": [_item_json(name, good) for name, good in good_items().items()],
         "hints": [

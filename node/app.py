@@ -1,0 +1,216 @@
+"""The one page on which a node is put together. Read downwards it is start-up; upwards, shutdown."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+import trio
+
+from protocol import categories
+from protocol.board import Board, Heard
+from protocol.gossip import Params
+from protocol.keys import SigningKey
+from protocol.limits import MAX_SKEW
+from protocol.terms import Route
+
+from .catchup import CatchUp, division_of_message
+from .clock import Chance, Clock, SystemChance, SystemClock
+from .config import Config
+from .delivery import Delivery
+from .desk import Desk
+from .events import EventLog
+from .gossip import Gossip
+from .home import Home
+from .network.seam import ListenError, Network
+from .peering import Peering
+from .policy import may_be_dialled
+from .requester import Requester
+from .restore import restore
+from .store import PostingRow, Store, Tx, open_store
+from .threads import Threads
+from .trouble import Trouble
+from .vendor.catalogue import Catalogue, load_catalogue
+from .vendor.role import VendorRole
+
+log = structlog.get_logger("app")
+
+SWEEP_EVERY = 30.0
+
+
+@dataclass(frozen=True)
+class Node:
+    """A running node."""
+
+    desk: Desk
+    network: Network
+    board: Board
+    gossip: Gossip
+    delivery: Delivery
+    threads: Threads
+    requester: Requester
+    vendor: VendorRole
+    store: Store
+    clock: Clock
+
+    @property
+    def peer_id(self) -> str:
+        return self.network.peer_id
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return self.network.addresses
+
+
+@asynccontextmanager
+async def open_node(config: Config) -> AsyncIterator[Node]:
+    """A node of this home, over libp2p. The caller holds the home's lock. Raises Trouble."""
+    from .network.libp2p import open_libp2p_network  # the only door to libp2p, and a second to import
+
+    home = Home(config.home)
+    transport, vendor = home.seed("node.key"), home.seed("vendor.key")
+    catalogue = load_catalogue(config.catalogue) if config.catalogue is not None else None
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(config.home / "node.db"))
+        try:
+            network = await stack.enter_async_context(
+                open_libp2p_network(seed=transport, listen=config.listen, announce=config.announce)
+            )
+        except ListenError as error:
+            raise Trouble("listen", str(error), "Choose another address with --listen.") from None
+        yield await stack.enter_async_context(
+            run_node(
+                network,
+                store,
+                transport_key=SigningKey(transport),
+                vendor_key=SigningKey(vendor),
+                net=config.net,
+                join=config.join,
+                meeting=config.meeting,
+                divisions=config.divisions,
+                catalogue=catalogue,
+                params=Params(heartbeat_interval=config.heartbeat),
+            )
+        )
+
+
+@asynccontextmanager
+async def run_node(
+    network: Network,
+    store: Store,
+    *,
+    transport_key: SigningKey,
+    vendor_key: SigningKey,
+    net: str,
+    join: tuple[str, ...] = (),
+    meeting: bool = False,
+    divisions: tuple[str, ...] = (),
+    catalogue: Catalogue | None = None,
+    params: Params | None = None,
+    clock: Clock | None = None,
+    chance: Chance | None = None,
+) -> AsyncIterator[Node]:
+    """The same node over any network and store: tests and meshes bring their own."""
+    clock, chance = clock or SystemClock(), chance or SystemChance()
+    events = EventLog(store, clock)
+    board = Board(net)
+    threads = Threads()
+    heard_counter: Counter[str] = Counter()
+
+    def routes() -> tuple[Route, ...]:
+        found = [address for address in network.addresses if may_be_dialled(address, net)]
+        return tuple(Route("direct", address) for address in found[:4])
+
+    delivery = Delivery(network, store, threads, clock, chance, net)
+
+    async def on_heard(batch: list[Heard]) -> None:
+        await store.transact(lambda tx: _keep(tx, events, batch))
+        events.announce()
+        for one in batch:
+            assert one.message is not None
+            if one.message.kind != "intent.close" and one.replaced is None:
+                heard_counter["wishes"] += 1
+            await vendor.heard(one)
+
+    gossip = Gossip(network, board, clock, chance.choices, on_heard, params)
+    catchup = CatchUp(network, gossip, board, chance, on_heard)
+    peering = Peering(network, store, clock, chance, transport_key, net, join, meeting=meeting)
+    delivery.find_addresses = peering.addresses_of
+    requester = Requester(gossip, board, delivery, threads, store, events, clock, chance, net)
+    vendor = VendorRole(
+        board,
+        delivery,
+        threads,
+        store,
+        events,
+        clock,
+        chance,
+        vendor_key,
+        catalogue,
+        routes,
+        lambda author: any(wish.end.me == author for wish in requester.wishes()),
+    )
+    desk = Desk(
+        network=network,
+        gossip=gossip,
+        board=board,
+        delivery=delivery,
+        threads=threads,
+        store=store,
+        events=events,
+        requester=requester,
+        vendor=vendor,
+        clock=clock,
+        net=net,
+        meeting=meeting,
+        routes=routes,
+        counters={"wishes": heard_counter, "catchup": catchup.counters, "peering": peering.counters},
+    )
+    wishes = await store.transact(lambda tx: restore(tx, net, clock.now(), board, threads, vendor_key))
+    requester.restore(wishes)
+    carried = categories.DIVISIONS if meeting else (*divisions, *vendor.divisions)
+    for division in dict.fromkeys(carried):
+        gossip.join(division)
+
+    async with trio.open_nursery() as nursery:
+        # Who answers is there before who asks: the first link finds every protocol served.
+        await nursery.start(delivery.run)
+        await nursery.start(gossip.run)
+        await nursery.start(catchup.run)
+        await nursery.start(requester.run)
+        await nursery.start(vendor.run)
+        nursery.start_soon(_sweep, board, store, clock)
+        await nursery.start(peering.run)
+        yield Node(desk, network, board, gossip, delivery, threads, requester, vendor, store, clock)
+        nursery.cancel_scope.cancel()
+
+
+def _keep(tx: Tx, events: EventLog, batch: list[Heard]) -> None:
+    for heard in batch:
+        message = heard.message
+        assert message is not None
+        division = division_of_message(message)
+        held = message.kind != "intent.close" or heard.replaced is not None
+        tx.put_posting(
+            PostingRow(message.id, division, message.head.exp, heard.via, held, message.frame),
+            heard.replaced.id if heard.replaced is not None else None,
+        )
+        told = {"intent": message.root.hex(), "revision": message.id.hex()}
+        events.write(tx, "wish.ended" if message.kind == "intent.close" else "wish.heard", told)
+
+
+async def _sweep(board: Board, store: Store, clock: Clock) -> None:
+    """Take down what is over; but only while wall clock and steady clock agree, or one wrong hour would wipe the
+    board, tombstones and all."""
+    offset = clock.now() - clock.steady()
+    while True:
+        await trio.sleep(SWEEP_EVERY)
+        drift = clock.now() - clock.steady() - offset
+        if abs(drift) > MAX_SKEW:
+            log.warning("the wall clock jumped, nothing is swept until it is steady again", seconds=round(drift))
+            offset = clock.now() - clock.steady()
+            continue
+        over = board.sweep(clock.now())
+        if over:
+            await store.transact(lambda tx, ids=[one.id for one in over]: tx.drop_postings(ids))  # type: ignore[misc]

@@ -1,0 +1,531 @@
+"""The desk: everything people can ask of a node, in one place. Commands, API and page all come here.
+
+Every method raises Trouble for what a person can mend, and returns views (views.py).
+"""
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, TypeVar
+
+import trio
+
+from protocol.board import Board
+from protocol.categories import DIVISIONS, UnknownCategory, resolve
+from protocol.errors import Refused
+from protocol.exchange import Side, State, Talk
+from protocol.intent import ACTIONS, Intent
+from protocol.keys import did
+from protocol.limits import DEFAULT_LIFE, DEFAULT_MAX_OFFERS, MAX_LIFE
+from protocol.match import match
+from protocol.message import Message
+from protocol.offer import Fee, Line, Offer, Vendor
+from protocol.properties import PropertyError, canonical_value, normalise_property, property_def
+from protocol.schema import read, write
+from protocol.terms import Fact, Money, Property, When, Where
+
+from .clock import Clock
+from .delivery import Delivery
+from .events import EventLog
+from .gossip import Gossip
+from .network.seam import Network
+from .requester import Requester, Wish, check_life
+from .store import Store
+from .threads import LiveThread, Threads
+from .trouble import Exit, Trouble, not_found, refused, usage
+from .vendor.role import VendorRole
+from .views import View, contract_view, intent_view, judged_view, offer_view, plain, wish_view
+
+T = TypeVar("T")
+
+DEFAULT_OFFER_LIFE = 24 * 3600
+"""Seconds an offer by hand binds, if its maker says nothing."""
+
+
+class Desk:
+    def __init__(
+        self,
+        *,
+        network: Network,
+        gossip: Gossip,
+        board: Board,
+        delivery: Delivery,
+        threads: Threads,
+        store: Store,
+        events: EventLog,
+        requester: Requester,
+        vendor: VendorRole,
+        clock: Clock,
+        net: str,
+        meeting: bool,
+        routes: Any,
+        counters: Mapping[str, Any],
+    ) -> None:
+        self._network = network
+        self._gossip = gossip
+        self._board = board
+        self._delivery = delivery
+        self._threads = threads
+        self._store = store
+        self._events = events
+        self._requester = requester
+        self._vendor = vendor
+        self._clock = clock
+        self._net = net
+        self._meeting = meeting
+        self._routes = routes
+        self._counters = counters
+        self._started = time.monotonic()
+
+    # -------------------------------------------------------------------------------------------------- own wishes
+
+    async def preview(self, wish: Mapping[str, Any]) -> View:
+        """What would be PUBLIC, and what STAYS HERE. Nothing is stored or sent."""
+        old = self._wish(str(wish["update"])) if wish.get("update") else None
+        draft = _Draft(wish, old, self._clock.now())
+        intent = self._check(draft, bytes(32))
+        public = {name: value for name, value in plain(intent).items() if name not in ("box", "reply", "award")}
+        public["keys"] = "fresh keys, made for this wish alone"
+        public["node"] = {"peer_id": self._network.peer_id, "addresses": [route.addr for route in intent.reply]}
+        public["expires_at"] = self._clock.now() + draft.life
+        stays: View = {"contact": "told only to the vendor whose offer you accept"}
+        if draft.limit is not None:
+            stays["private_limit"] = plain(draft.limit)
+        return {"public": public, "stays_here": stays, "intent": plain(intent)}
+
+    async def ask(self, wish: Mapping[str, Any], reach_wait: float) -> View:
+        """Broadcast a wish. `reached`: peers it was written to; 0 if nobody who carries it came within reach_wait."""
+        old = self._wish(str(wish["update"])) if wish.get("update") else None
+        draft = _Draft(wish, old, self._clock.now())
+        self._check(draft, bytes(32))
+
+        def body(box: bytes) -> Intent:
+            return self._check(draft, box)
+
+        if old is None:
+            made, peers = await self._requester.ask(body, life=draft.life, limit=draft.limit)
+        else:
+            made, peers = await self._requester.update(old, body, life=draft.life, limit=draft.limit)
+        if not peers:
+            peers = await self._requester.reach(made, reach_wait)
+        return {"intent": wish_view(made), "reached": len(peers), **self._offers_view(made, include_hidden=False)}
+
+    def _check(self, draft: "_Draft", box: bytes) -> Intent:
+        return draft.intent(box, self._routes())
+
+    async def wishes(self) -> list[View]:
+        views = []
+        for wish in self._requester.wishes():
+            counts = self._offers_view(wish, include_hidden=False)
+            views.append({**wish_view(wish), "offers": len(counts["offers"]), "hidden": counts["hidden"]})
+        return views
+
+    async def offers_for(self, intent_id: str, include_hidden: bool = False) -> View:
+        wish = self._wish(intent_id)
+        return {"intent": wish_view(wish), **self._offers_view(wish, include_hidden=include_hidden)}
+
+    def _offers_view(self, wish: Wish, *, include_hidden: bool) -> View:
+        judged = self._requester.judged(wish)
+        shown = [one for one in judged if include_hidden or not one.hidden]
+        most = wish.intent.max_offers
+        view: View = {
+            "hidden": sum(one.hidden for one in judged),
+            "offers": [judged_view(one) for one in shown[:most]],
+        }
+        if len(shown) > most:
+            view["more"] = len(shown) - most
+        return view
+
+    async def accept(self, offer_id: str, contact: str, note: str | None, options: list[str], wait: float) -> View:
+        """Accept an offer and wait so many seconds for the vendor's answer; the contract's `state` says what came."""
+        live, talk = self._talk(offer_id, Side.REQUESTER)
+        accept = await self._requester.accept(live, talk, contact=contact, note=note, options=tuple(options))
+        with trio.move_on_after(wait):
+            while talk.state is State.ACCEPTED:
+                await self._requester.wait_moved()
+        return {"contract": contract_view(live, talk, self._delivery.delivery_state(accept.id))}
+
+    async def decline(self, offer_id: str, reason: str | None) -> View:
+        live, talk = self._talk(offer_id, Side.REQUESTER)
+        await self._requester.decline(live, talk, reason)
+        return {"offer": offer_view(live, talk)}
+
+    async def withdraw(self, id_text: str) -> View:
+        """End an own wish, or take back an own offer."""
+        prefix = _hex(id_text)
+        wishes = [wish for wish in self._requester.wishes() if _names(wish, prefix)]
+        if wishes:
+            wish = _only(wishes, id_text)
+            await self._requester.withdraw(wish)
+            return {"intent": wish_view(wish)}
+        live, talk = self._talk(id_text, Side.VENDOR, "no such wish or offer of yours")
+        await self._vendor.withdraw(live, talk)
+        return {"offer": offer_view(live, talk)}
+
+    # --------------------------------------------------------------------------------------------- others' wishes
+
+    async def heard(self) -> list[View]:
+        """Wishes heard from others and still on the board, newest first, with what this vendor made of them."""
+        views = []
+        for posting in self._board:
+            message = posting.message
+            if posting.is_open and self._requester.wish_of_message(message.id) is None:
+                views.append(self._heard_view(message))
+        return sorted(views, key=lambda view: -int(view["at"]))
+
+    def _heard_view(self, message: Message) -> View:
+        row = self._vendor.answer_to(message.id)
+        posting = self._board.get(message.id)
+        state = "open" if posting is not None and posting.is_open else "closed"
+        view = intent_view(message, state)
+        view["answered"] = row is not None and row.offer is not None
+        if row is not None:
+            view["why"] = row.why
+            if row.offer is not None:
+                view["offer"] = row.offer.hex()
+        return view
+
+    async def offers_made(self) -> list[View]:
+        made = []
+        for live in self._threads:
+            if live.side is not Side.VENDOR:
+                continue
+            for talk in live.thread.talks.values():
+                view = offer_view(live, talk)
+                view["delivery"] = self._delivery.delivery_state(talk.offer.id) or "SETTLED"
+                contact = live.contact_of(talk.offer.id)
+                if contact is not None:
+                    view["requester_contact"] = contact
+                made.append(view)
+        return sorted(made, key=lambda view: -int(view["at"]))
+
+    async def make_offer(self, intent_id: str, offer: Mapping[str, Any]) -> View:
+        """A vendor answers by hand."""
+        message = self._heard_wish(intent_id)
+        wish = message.body
+        assert isinstance(wish, Intent)
+        catalogue = self._vendor.catalogue
+        name = offer.get("name") or (catalogue.name if catalogue is not None else None)
+        contact = offer.get("contact") or (catalogue.contact if catalogue is not None else None)
+        if not name or not contact:
+            raise usage(
+                "vendor",
+                "an offer says who makes it and how to reach them",
+                "Add --name and --contact, or a catalogue.",
+            )
+        body = self._compose(wish, offer, str(name))
+        made = await self._vendor.offer_by_hand(
+            message, body, int(offer.get("valid_for") or DEFAULT_OFFER_LIFE), str(contact)
+        )
+        live, talk = self._talk(made.id.hex(), Side.VENDOR)
+        return {"offer": offer_view(live, talk)}
+
+    def _compose(self, wish: Intent, offer: Mapping[str, Any], name: str) -> Offer:
+        total = _money(offer["total"])
+        fees = tuple(Fee(**fee) for fee in offer.get("fees") or ())
+        rest = total.minor - sum(fee.amount for fee in fees)
+        lines = tuple(Line(**line) for line in offer.get("lines") or ()) or (Line(wish.title, 1, "job", rest, rest),)
+        facts = tuple(_fact(wish, fact) for fact in offer.get("props") or ())
+        body = Offer(
+            Vendor(name),
+            wish.category,
+            lines,
+            total,
+            fees=fees,
+            props=facts,
+            when=wish.when,
+            where=wish.where,
+            note=offer.get("note"),
+        )
+        found = match(wish, body)
+        if found.unmet:
+            raise refused(
+                "must",
+                "this does not answer the wish: " + "; ".join(str(unmet) for unmet in found.unmet),
+                "State what you offer with --prop name=value.",
+            )
+        try:
+            finished = Offer(
+                Vendor(name),
+                wish.category,
+                lines,
+                total,
+                fees=fees,
+                props=facts,
+                meets=found.meets,
+                deviates=found.deviates,
+                when=wish.when,
+                where=wish.where,
+                note=offer.get("note"),
+            )
+            write(finished)
+        except Refused as wrong:
+            raise refused("offer", f"this cannot be offered: {wrong.detail}") from None
+        return finished
+
+    # ----------------------------------------------------------------------------------------------------- looking
+
+    async def show(self, id_text: str) -> View:
+        """Any wish, offer or contract this node knows."""
+        prefix = _hex(id_text)
+        found: dict[bytes, View] = {}
+        for wish in self._requester.wishes():
+            if _names(wish, prefix):
+                view = {"kind": "intent", "intent": wish_view(wish), **self._offers_view(wish, include_hidden=True)}
+                found[wish.root] = view
+        for posting in self._board:
+            message = posting.message
+            is_named = any(one.hex().startswith(prefix) for one in (message.id, message.root))
+            if posting.is_open and is_named and message.root not in found:
+                found[message.root] = {"kind": "intent", "intent": self._heard_view(message)}
+        for live in self._threads:
+            for talk in live.thread.talks.values():
+                if talk.offer.id.hex().startswith(prefix):
+                    found[talk.offer.id] = {"kind": "offer", "offer": self._talk_view(live, talk)}
+                if talk.accept is not None and talk.accept.id.hex().startswith(prefix):
+                    found[talk.accept.id] = {"kind": "contract", "contract": contract_view(live, talk)}
+        return _only(list(found.values()), id_text)
+
+    def _talk_view(self, live: LiveThread, talk: Talk) -> View:
+        wish = self._requester.wish(live.root)
+        if wish is None or live.side is Side.VENDOR:
+            return offer_view(live, talk)
+        return judged_view(self._requester.judge(wish, live, talk))
+
+    async def status(self) -> View:
+        gossip = self._gossip.statistics()
+        return {
+            "peer_id": self._network.peer_id,
+            "addresses": list(self._network.addresses),
+            "net": self._net,
+            "meeting": self._meeting,
+            "vendor": did(self._vendor.public),
+            "vendor_name": self._vendor.catalogue.name if self._vendor.catalogue is not None else None,
+            "uptime": round(time.monotonic() - self._started, 1),
+            "now": self._clock.now(),
+            "heard": self._counters["wishes"]["wishes"],
+            "peers": len(self._network.links()),
+            "topics": list(self._gossip.divisions),
+            "wishes": sum(wish.is_open for wish in self._requester.wishes()),
+            "threads": len(self._threads),
+            "outbox": self._delivery.unsettled,
+            "board": len(self._board),
+            "counters": {
+                "board": gossip["board"],
+                "gossip": plain(gossip["router"]),
+                "driver": gossip["driver"],
+                "delivery": dict(self._delivery.counters),
+                "vendor": dict(self._vendor.counters),
+                "network": self._network.statistics(),
+                **{name: dict(counter) for name, counter in self._counters.items() if name != "wishes"},
+            },
+        }
+
+    async def peers(self) -> list[View]:
+        return [
+            {
+                "peer_id": link.peer,
+                "direction": "outbound" if link.outbound else "inbound",
+                "remote": link.remote,
+                "topics": list(self._gossip.topics_of(link.peer)),
+            }
+            for link in self._network.links()
+        ]
+
+    async def invite(self) -> View:
+        addresses = self._network.addresses
+        if not addresses:
+            raise refused("no_address", "this node listens nowhere, so nobody can join it", "Start it with --listen.")
+        return {"address": addresses[0], "addresses": list(addresses), "net": self._net, "text": addresses[0]}
+
+    def events(self, since: int) -> AsyncIterator[View]:
+        return self._events.since(since)
+
+    # ----------------------------------------------------------------------------------------------------- finding
+
+    def _wish(self, id_text: str) -> Wish:
+        prefix = _hex(id_text)
+        found = [wish for wish in self._requester.wishes() if _names(wish, prefix)]
+        if not found:
+            raise not_found(f"no wish of yours starts with {id_text}", "`intentcast intents` lists them.")
+        return _only(found, id_text)
+
+    def _heard_wish(self, id_text: str) -> Message:
+        prefix = _hex(id_text)
+        found = {
+            posting.message.root: posting.message
+            for posting in self._board
+            if posting.is_open
+            and any(one.hex().startswith(prefix) for one in (posting.message.id, posting.message.root))
+        }
+        if not found:
+            raise not_found(f"no open wish starts with {id_text}", "`intentcast intents` lists those heard.")
+        return _only(list(found.values()), id_text)
+
+    def _talk(self, id_text: str, side: Side, missing: str = "no such offer") -> tuple[LiveThread, Talk]:
+        prefix = _hex(id_text)
+        found = [
+            (live, talk)
+            for live in self._threads
+            if live.side is side
+            for talk in live.thread.talks.values()
+            if talk.offer.id.hex().startswith(prefix) or (talk.accept and talk.accept.id.hex().startswith(prefix))
+        ]
+        if not found:
+            raise not_found(f"{missing} starts with {id_text}", "`intentcast offers` lists them.")
+        return _only(found, id_text)
+
+
+class _Draft:
+    """A wish as a person says it, judged and normalised. With `old`: what is not said stays as it was."""
+
+    def __init__(self, wish: Mapping[str, Any], old: Wish | None, now: int) -> None:
+        self._wish = wish
+        self._old = old.intent if old is not None else None
+        self.life = int(wish.get("expires") or DEFAULT_LIFE)
+        check_life(self.life)
+        if self.life > MAX_LIFE:
+            raise usage("expires", "a wish lives at most 30 days", "Use --expires 30d or less.")
+        if "limit_private" in wish or old is None:
+            self.limit = _money(wish["limit_private"]) if wish.get("limit_private") else None
+        else:
+            self.limit = old.limit
+        self._now = now
+
+    def intent(self, box: bytes, reply: Any) -> Intent:
+        said, old = self._wish, self._old
+        category = self._category()
+        action = said.get("action") or (old.action if old else None)
+        if action is None:
+            raise usage("action", "what should be done is missing", "Use --action with one of " + ", ".join(ACTIONS))
+        if action not in ACTIONS:
+            raise usage("action", f"no action {action!r}", "Use one of " + ", ".join(ACTIONS))
+        title = said.get("title") or (old.title if old else None)
+        if not title:
+            raise usage("title", "a wish needs a few words that say what it is", 'For example: intentcast ask "A 4x4"')
+        offers_by = said.get("offers_by") or (old.offers_by if old else None)
+        if offers_by is not None and offers_by <= self._now:
+            raise usage("offers_by", "the time for offers is over already", "Use --offers-by with a later time.")
+        body: dict[str, Any] = {
+            "action": action,
+            "category": category,
+            "title": title,
+            "box": box,
+            "note": said.get("note") or (old.note if old else None),
+            "quantity": said.get("quantity") or (old.quantity if old else 1),
+            "offers_by": offers_by,
+            "spread": said.get("spread") if said.get("spread") is not None else (old.spread if old else 0),
+            "max_offers": said.get("max_offers") or (old.max_offers if old else DEFAULT_MAX_OFFERS),
+            "terms": tuple(said.get("terms") or (old.terms if old else ())),
+        }
+        try:
+            intent = Intent(
+                **body,
+                props=self._props(category, str(action)),
+                when=_read(When, said["when"], "when") if said.get("when") else (old.when if old else None),
+                where=_read(Where, said["where"], "where") if said.get("where") else (old.where if old else None),
+                limit=_money(said["limit_public"]) if said.get("limit_public") else (old.limit if old else None),
+                reply=reply,
+            )
+            write(intent)
+        except Refused as wrong:
+            raise usage("wish", wrong.detail.removeprefix("body.") or wrong.reason.value) from None
+        return intent
+
+    def _category(self) -> str:
+        said = self._wish.get("category") or (self._old.category if self._old else None)
+        if said is None:
+            raise usage(
+                "category", "a category is missing", "For example --category mobility.car, or --category plumber."
+            )
+        try:
+            return resolve(str(said))
+        except UnknownCategory as unknown:
+            near = " or ".join(unknown.suggestions)
+            hint = (
+                f"Did you mean {near}?" if near else "The tree's first words are: mobility, travel, lodging, home, ..."
+            )
+            raise usage("category", f"no category {said!r}", hint) from None
+
+    def _props(self, category: str, action: str) -> tuple[Property, ...]:
+        if self._wish.get("props") is None:
+            return self._old.props if self._old else ()
+        return tuple(_property(category, action, prop) for prop in self._wish["props"])
+
+
+def _property(category: str, action: str, said: Mapping[str, Any]) -> Property:
+    name, unit = str(said["name"]), said.get("unit")
+    values = said["value"] if isinstance(said["value"], list | tuple) else [said["value"]]
+    try:
+        named = [_value(category, action, name, value, unit) for value in values]
+    except PropertyError as wrong:
+        raise usage("property", str(wrong)) from None
+    known = property_def(category, action, name)
+    value = tuple(one for _, one in named) if said["op"] in ("in", "range") else named[0][1]
+    return _read(
+        Property,
+        {
+            "name": named[0][0],
+            "op": said["op"],
+            "value": value,
+            "need": said["need"],
+            **({"unit": unit} if unit and known is None else {}),
+            **({"weight": said["weight"]} if said.get("weight") is not None else {}),
+        },
+        name,
+    )
+
+
+def _value(category: str, action: str, name: str, value: Any, unit: str | None) -> tuple[str, Any]:
+    if isinstance(value, str):
+        text = f"{value} {unit}" if unit and property_def(category, action, name) is not None else value
+        return normalise_property(category, action, name, text)
+    known = property_def(category, action, name)
+    return (known.name if known else name), canonical_value(category, action, name, value, unit)
+
+
+def _fact(wish: Intent, said: Mapping[str, Any]) -> Fact:
+    try:
+        name, value = _value(wish.category, wish.action, str(said["name"]), said["value"], said.get("unit"))
+    except PropertyError as wrong:
+        raise usage("property", str(wrong)) from None
+    return Fact(name, value)
+
+
+def _read(cls: type[T], said: Any, what: str) -> T:
+    known = {name: value for name, value in said.items() if value is not None}
+    try:
+        return read(cls, _clean(known), what)
+    except Refused as wrong:
+        raise usage(what, wrong.detail) from None
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _clean(item) for name, item in value.items() if item is not None}
+    return [_clean(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _money(said: Any) -> Money:
+    if isinstance(said, Money):
+        return said
+    return _read(Money, said, "price")
+
+
+def _names(wish: Wish, prefix: str) -> bool:
+    return any(one.hex().startswith(prefix) for one in (wish.root, wish.revision.id, wish.current.id))
+
+
+def _hex(text: str) -> str:
+    """An id or a prefix of one. Raises Trouble for what cannot be one."""
+    lowered = text.strip().lower()
+    if not 8 <= len(lowered) <= 64 or any(digit not in "0123456789abcdef" for digit in lowered):
+        raise usage("id", f"{text!r} is no id", "Ids are hex; 8 or more of their first characters are enough.")
+    return lowered
+
+
+def _only(found: list[T], id_text: str) -> T:
+    if not found:
+        raise not_found(f"nothing here starts with {id_text}", "`intentcast intents` and `intentcast offers` list ids.")
+    if len(found) > 1:
+        raise Trouble("ambiguous", f"{len(found)} things start with {id_text}", "Give more characters.", Exit.USAGE)
+    return found[0]

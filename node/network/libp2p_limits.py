@@ -1,0 +1,21 @@
+"""How much of us a stranger may use."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class NetLimits:
+    """Times in seconds, all others counts."""
+
+    connections: int = 160  # a mesh of degree 12 and leaves around it; each costs about 0.15 MB
+    connections_per_peer: int = 2  # two peers that dial each other at once make two; the newest are kept
+    handshakes: int = 64  # under way at once, from everybody
+    handshakes_per_address: int = 8  # under way at once from one public address
+    cap_private_addresses: bool = False  # a LAN or a test mesh shares few addresses, and is trusted more
+    streams_per_peer: int = 256  # as many as yamux lets either side open
+    handshake_seconds: float = 10.0
+    dial_seconds: float = 10.0
+    negotiate_seconds: float = 10.0
+    health_seconds: float = 20.0  # a link that was silent for so long is asked for a sign of life
+    ping_seconds: float = 5.0  # and dropped without one in this time
+    close_seconds: float = 5.0

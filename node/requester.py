@@ -1,0 +1,546 @@
+"""The requester: a person's wishes, from asking to contract.
+
+Fresh keys for every wish, the private limit never in anything that leaves, one accept at a time.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from protocol.board import OURS, Board
+from protocol.deal import Accept, Decline
+from protocol.errors import Refused
+from protocol.exchange import Move, Outcome, Side, State, Talk
+from protocol.intent import Intent, IntentClose, division_of
+from protocol.keys import BoxKey, SigningKey
+from protocol.limits import MAX_GOSSIP_FRAME, MIN_LIFE, THREAD_GRACE
+from protocol.match import Match, match, rank_key
+from protocol.message import Draft, Message, mine_stamp, speak
+from protocol.offer import Offer
+from protocol.terms import Money
+
+from .clock import Chance, Clock
+from .delivery import Delivery
+from .events import EventLog
+from .gossip import Gossip
+from .store import PostingRow, Store, Tx, WishRow
+from .threads import End, LiveThread, Threads, make_end, save
+from .trouble import Exit, Trouble, not_found, refused
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
+
+log = structlog.get_logger("requester")
+
+ANSWER_WITHIN = 3600
+"""Seconds a vendor has to confirm an accept, at most: after that the person is free to choose another."""
+
+POOL = 10
+"""Times `max_offers`: vendors a wish lets in. Beyond it strangers are told to come back later."""
+
+TICK = 1.0
+
+OPEN_STATES = frozenset({"OPEN", "DECIDING"})
+
+
+@dataclass(slots=True, eq=False)
+class Wish:
+    """One wish of ours."""
+
+    end: End
+    division: str
+    current: Message
+    """The newest frame: the wish's revision, or its close."""
+    revision: Message
+    """The newest frame that is a wish."""
+    state: str
+    limit: Money | None
+    published: bool
+    created_at: int
+    last_exp: int
+    """The greatest exp ever signed under its key: how long its tombstone must live."""
+    closed_at: int | None = None
+    lock: trio.Lock = field(default_factory=trio.Lock)
+
+    @property
+    def root(self) -> bytes:
+        return self.end.root
+
+    @property
+    def intent(self) -> Intent:
+        assert isinstance(self.revision.body, Intent)
+        return self.revision.body
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in OPEN_STATES
+
+    def row(self) -> WishRow:
+        return WishRow(
+            self.root,
+            self.end.me,
+            self.division,
+            self.state,
+            self.end.keys[0].reveal() if self.end.keys is not None else None,
+            self.limit.minor if self.limit else None,
+            self.limit.currency if self.limit else None,
+            self.published,
+            self.created_at,
+            self.closed_at,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An offer with this node's own opinion of it."""
+
+    live: LiveThread
+    talk: Talk
+    match: Match
+    over_limit: bool
+
+    @property
+    def offer(self) -> Offer:
+        assert isinstance(self.talk.offer.body, Offer)
+        return self.talk.offer.body
+
+    @property
+    def state(self) -> str:
+        """The talk's state; an open offer that the person does not want to see by default has a word of its own."""
+        if self.talk.state is State.OFFERED:
+            if self.over_limit:
+                return "over_limit"
+            if not self.match.answers:
+                return "mismatch"
+        return self.talk.state.value.lower()
+
+    @property
+    def hidden(self) -> bool:
+        return self.state in ("over_limit", "mismatch")
+
+
+class Requester:
+    def __init__(
+        self,
+        gossip: Gossip,
+        board: Board,
+        delivery: Delivery,
+        threads: Threads,
+        store: Store,
+        events: EventLog,
+        clock: Clock,
+        chance: Chance,
+        net: str,
+    ) -> None:
+        self._gossip = gossip
+        self._board = board
+        self._delivery = delivery
+        self._threads = threads
+        self._store = store
+        self._events = events
+        self._clock = clock
+        self._chance = chance
+        self._net = net
+        self._wishes: dict[bytes, Wish] = {}
+        self._moved = trio.Event()
+        delivery.set_role(Side.REQUESTER, self)
+
+    # ------------------------------------------------------------------------------------------------------- life
+
+    def restore(self, wishes: Iterable[Wish]) -> None:
+        """At start, before anything runs."""
+        for wish in wishes:
+            self._add(wish)
+
+    def _add(self, wish: Wish) -> None:
+        self._wishes[wish.root] = wish
+        self._board.pinned.add(wish.end.me)
+
+    async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled: publish what reached nobody yet, and let time pass for wishes and offers."""
+        for wish in self._wishes.values():
+            if wish.is_open:
+                self._gossip.join(wish.division)
+        task_status.started()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._publish_when_heard)
+            while True:
+                await trio.sleep(TICK)
+                await self._tick()
+
+    async def _publish_when_heard(self) -> None:
+        while True:
+            for wish in [wish for wish in self._wishes.values() if not wish.published]:
+                if self._clock.now() < wish.current.head.exp and self._gossip.subscribers(wish.division):
+                    await self._publish(wish)
+            await self._gossip.wait_subscription()
+
+    async def _tick(self) -> None:
+        now = self._clock.now()
+        for live in self._threads:
+            moves = live.thread.tick(now)
+            if moves and live.side is Side.REQUESTER:
+                await self._after_moves(live, moves)
+        for wish in list(self._wishes.values()):
+            decided = self._decided(wish) if wish.is_open else None
+            if decided is not None and decided.state is State.CONFIRMED:
+                await self._close(wish, "awarded")  # confirmed just before a crash
+            elif wish.is_open and now >= wish.revision.head.exp and decided is None:
+                await self._close(wish, "expired")
+            elif (
+                wish.closed_at is not None
+                and self._threads.end(wish.end.box) is not None
+                and now >= wish.closed_at + THREAD_GRACE
+            ):
+                await self._store.transact(lambda tx, root=wish.root: tx.forget_keys(root))  # type: ignore[misc]
+                self._threads.forget_ends(wish.root)
+
+    # ------------------------------------------------------------------------------------------------------- asking
+
+    async def ask(
+        self, body: Callable[[bytes], Intent], *, life: int, limit: Money | None
+    ) -> tuple[Wish, tuple[str, ...]]:
+        """Open a wish and tell the market. `body` makes the public part from the fresh box key.
+
+        Returns it and the peers it was written to, perhaps none yet. Raises Trouble.
+        """
+        now = self._clock.now()
+        key, box = SigningKey(self._chance.bytes(32)), BoxKey(self._chance.bytes(32))
+        intent = body(box.public)
+        message = await self._say(key, "intent", intent, now, now + life, seq=0)
+        end = make_end(key, box, message.id, Side.REQUESTER)
+        division = division_of(intent.category)
+        wish = Wish(end, division, message, message, "OPEN", limit, False, now, message.head.exp)
+
+        def work(tx: Tx) -> None:
+            tx.put_wish(wish.row())
+            tx.put_box(box.public, box.reveal(), message.id, Side.REQUESTER.value, now)
+            self._store_revision(tx, wish, message, now, None)
+            self._events.write(tx, "wish.asked", {"intent": message.id.hex()})
+
+        await self._store.transact(work)
+        self._add(wish)
+        self._threads.add_end(end)
+        self._gossip.join(division)
+        self._gossip.hear(division, message.frame)
+        self._events.announce()
+        return wish, await self._publish(wish)
+
+    async def update(
+        self, wish: Wish, body: Callable[[bytes], Intent], *, life: int, limit: Money | None
+    ) -> tuple[Wish, tuple[str, ...]]:
+        """Replace a wish whole: offers for the old revision are void from now on."""
+        async with wish.lock:
+            self._check_free(wish)
+            now = self._clock.now()
+            intent = body(wish.end.box)
+            if division_of(intent.category) != wish.division:
+                raise refused(
+                    "division",
+                    f"a wish in {wish.division} cannot move to another division",
+                    "Withdraw it and ask anew.",
+                )
+            message = await self._say(
+                wish.end.secrets()[0],
+                "intent.update",
+                intent,
+                now,
+                now + life,
+                seq=wish.current.head.seq + 1,
+                ref=wish.current.id,
+                root=wish.root,
+            )
+            replaced, wish.current, wish.revision = wish.current, message, message
+            wish.limit, wish.published, wish.last_exp = limit, False, max(wish.last_exp, message.head.exp)
+
+            def work(tx: Tx) -> None:
+                tx.put_wish(wish.row())
+                self._store_revision(tx, wish, message, now, replaced.id)
+                self._events.write(tx, "wish.updated", {"intent": wish.root.hex(), "revision": message.id.hex()})
+
+            await self._store.transact(work)
+            self._gossip.hear(wish.division, message.frame)
+            await self._tell_threads(wish, message)
+            return wish, await self._publish(wish)
+
+    async def reach(self, wish: Wish, seconds: float) -> tuple[str, ...]:
+        """Wait for somebody who carries the wish's division, and publish. The peers written to, perhaps none."""
+        with trio.move_on_after(seconds):
+            await self._gossip.wait_subscriber(wish.division)
+        return await self._publish(wish)
+
+    async def _publish(self, wish: Wish) -> tuple[str, ...]:
+        published = self._gossip.publish(wish.division, wish.current.frame)
+        if published.peers and not wish.published:
+            wish.published = True
+            await self._store.transact(lambda tx: tx.put_wish(wish.row()))
+        return published.peers
+
+    async def _say(
+        self,
+        key: SigningKey,
+        kind: str,
+        body: Intent | IntentClose,
+        at: int,
+        exp: int,
+        *,
+        seq: int,
+        ref: bytes | None = None,
+        root: bytes | None = None,
+    ) -> Message:
+        draft = Draft(kind, body, self._net, at, exp, seq, self._chance.bytes(16), ref=ref, root=root)
+        if self._board.bits:
+            draft = await trio.to_thread.run_sync(mine_stamp, draft, key.public, self._board.bits)
+        try:
+            return speak(draft, key)
+        except Refused as wrong:
+            raise refused("wish", f"this cannot be asked: {wrong.detail}", _mend(wrong)) from None
+
+    def _store_revision(self, tx: Tx, wish: Wish, message: Message, now: int, replaces: bytes | None) -> None:
+        tx.add_message(
+            id=message.id, root=wish.root, thread=None, mine=True, kind=message.kind, now=now, frame=message.frame
+        )
+        tx.put_posting(PostingRow(message.id, wish.division, message.head.exp, OURS, True, message.frame), replaces)
+
+    # --------------------------------------------------------------------------------------------------- deciding
+
+    def wishes(self) -> list[Wish]:
+        return list(self._wishes.values())
+
+    def wish(self, root: bytes) -> Wish | None:
+        return self._wishes.get(root)
+
+    def wish_of_message(self, message_id: bytes) -> Wish | None:
+        """The wish a revision belongs to, by the id of its first, newest or closing frame."""
+        for wish in self._wishes.values():
+            if message_id in (wish.root, wish.current.id, wish.revision.id):
+                return wish
+        return None
+
+    def judged(self, wish: Wish) -> list[Judged]:
+        """All offers for a wish, best first: by the person's own wishes, never by anything an offer says of itself."""
+        found = [
+            self.judge(wish, live, talk)
+            for live in self._threads.of_root(wish.root)
+            for talk in live.thread.talks.values()
+        ]
+        return sorted(
+            found,
+            key=lambda one: (
+                one.talk.state in (State.DECLINED, State.WITHDRAWN, State.VOID, State.REJECTED, State.LAPSED),
+                rank_key(wish.intent, one.match, one.offer.total),
+                one.talk.offer.id,
+            ),
+        )
+
+    def judge(self, wish: Wish, live: LiveThread, talk: Talk) -> Judged:
+        offer = talk.offer.body
+        assert isinstance(offer, Offer)
+        limit = wish.limit
+        over = limit is not None and offer.total.currency == limit.currency and offer.total.minor > limit.minor
+        return Judged(live, talk, match(wish.intent, offer), over)
+
+    async def accept(
+        self, live: LiveThread, talk: Talk, *, contact: str, note: str | None, options: tuple[str, ...]
+    ) -> Message:
+        """Say yes to exactly this offer. Returns the accept: its id is the contract's, once confirmed."""
+        wish = self._wishes[live.root]
+        async with wish.lock:
+            self._check_free(wish)
+            now = self._clock.now()
+            live.thread.tick(now)
+            if talk.state is not State.OFFERED:
+                raise refused(
+                    "state", f"this offer is {talk.state.value.lower()}", "Only an open offer can be accepted."
+                )
+            offer = talk.offer.body
+            assert isinstance(offer, Offer)
+            unknown = sorted(set(options) - {option.name for option in offer.options})
+            if unknown:
+                names = ", ".join(option.name for option in offer.options) or "none"
+                raise refused("option", f"the offer has no option {unknown[0]}", f"It has: {names}.")
+            body = Accept(contact, options, note)
+            exp = min(talk.offer.head.exp, now + ANSWER_WITHIN)
+
+            def also(tx: Tx, message: Message) -> None:
+                tx.add_disclosure(live.root, live.other, "contact", now)
+                wish.state = "DECIDING"
+                tx.put_wish(wish.row())
+                self._write_state(tx, live, talk, State.ACCEPTED)
+
+            try:
+                message, _ = await self._delivery.post(live, "accept", body, answers=talk.offer, exp=exp, also=also)
+            except Refused as wrong:
+                raise refused("accept", f"this cannot be said: {wrong.detail}") from None
+        self._announce()
+        return message
+
+    async def decline(self, live: LiveThread, talk: Talk, reason: str | None) -> None:
+        """Say no. The reason leaves only if the person gives one, and never for a wish with a private limit: a few
+        such answers would reveal it."""
+        wish = self._wishes[live.root]
+        if reason is not None and wish.limit is not None:
+            raise refused(
+                "reason",
+                "this wish has a private limit, and reasons could reveal it",
+                "Decline without a reason.",
+            )
+        if talk.state is not State.OFFERED:
+            raise refused("state", f"this offer is {talk.state.value.lower()}", "Only an open offer can be declined.")
+        await self._decline(live, talk, reason)
+        self._announce()
+
+    async def withdraw(self, wish: Wish) -> None:
+        """End a wish for ever. Everybody who offered is told."""
+        async with wish.lock:
+            if not wish.is_open:
+                raise refused("state", f"this wish is {wish.state.lower()} already")
+            if self._decided(wish):
+                raise refused(
+                    "accepted",
+                    "an accept is under way for this wish",
+                    "Wait for the vendor's answer, or for its deadline.",
+                )
+        await self._close(wish, "withdrawn")
+
+    async def wait_moved(self) -> None:
+        """Until some offer changes its state."""
+        await self._moved.wait()
+
+    def _check_free(self, wish: Wish) -> None:
+        """award: one. The person's own node sees to it that one wish makes one contract."""
+        if not wish.is_open:
+            raise refused("state", f"this wish is {wish.state.lower()}", "Ask again to start a new one.")
+        decided = self._decided(wish)
+        if decided is not None:
+            raise refused(
+                "accepted",
+                f"an offer for this wish is {decided.state.value.lower()} already",
+                "One wish makes one contract. Wait for the vendor's answer, or for its deadline.",
+            )
+
+    def _decided(self, wish: Wish) -> Talk | None:
+        for live in self._threads.of_root(wish.root):
+            for talk in live.thread.talks.values():
+                if talk.state in (State.ACCEPTED, State.CONFIRMED):
+                    return talk
+        return None
+
+    async def _decline(self, live: LiveThread, talk: Talk, reason: str | None) -> None:
+        def also(tx: Tx, message: Message) -> None:
+            self._write_state(tx, live, talk, State.DECLINED)
+
+        body = Decline(reason)
+        await self._delivery.post(live, "decline", body, answers=talk.offer, exp=talk.offer.head.exp, also=also)
+
+    async def _close(self, wish: Wish, reason: str) -> None:
+        """Losers are told first, each by a letter; then the market, by a tombstone."""
+        if not wish.is_open:
+            return
+        now = self._clock.now()
+        wish.state = {"awarded": "AWARDED", "withdrawn": "WITHDRAWN", "expired": "EXPIRED"}.get(reason, "CLOSED")
+        offers = 0
+        for live in self._threads.of_root(wish.root):
+            live.thread.tick(now)
+            for talk in list(live.thread.talks.values()):
+                offers += 1
+                if talk.state is State.OFFERED:
+                    await self._decline(live, talk, None)
+        exp = max(wish.last_exp, now + MIN_LIFE)
+        body = IntentClose(wish.division, reason, offers)
+        message = await self._say(
+            wish.end.secrets()[0], "intent.close", body, now, exp, seq=wish.current.head.seq + 1, root=wish.root
+        )
+        replaced, wish.current = wish.current, message
+        wish.closed_at, wish.published, wish.last_exp = now, False, exp
+
+        def work(tx: Tx) -> None:
+            tx.put_wish(wish.row())
+            self._store_revision(tx, wish, message, now, replaced.id)
+            self._events.write(tx, "wish.closed", {"intent": wish.root.hex(), "reason": reason})
+
+        await self._store.transact(work)
+        self._gossip.hear(wish.division, message.frame)
+        await self._tell_threads(wish, message)
+        await self._publish(wish)
+
+    async def _tell_threads(self, wish: Wish, message: Message) -> None:
+        for live in self._threads.of_root(wish.root):
+            outcome = live.thread.add(message, self._clock.now())
+            await self._after_moves(live, outcome.moves)
+        self._announce()
+
+    # --------------------------------------------------------------------------------------------- as delivery's role
+
+    def welcome(self, end: End, message: Message) -> tuple[Message, ...] | None:
+        wish = self._wishes.get(end.root)
+        if wish is None or not wish.is_open or message.kind not in ("offer", "offer.withdraw"):
+            return None
+        if len(self._threads.of_root(end.root)) >= POOL * wish.intent.max_offers:
+            return None
+        return (wish.revision,)
+
+    def record(self, tx: Tx, live: LiveThread, message: Message, outcome: Outcome) -> None:
+        if message.kind == "offer":
+            told = {"intent": live.root.hex(), "offer": message.id.hex()}
+            self._events.write(tx, "offer.received", told)
+        for move in outcome.moves:
+            if move.before is not State.NONE:
+                talk = live.thread.talks[move.offer]
+                self._write_state(tx, live, talk, move.after)
+
+    async def received(self, live: LiveThread, message: Message, outcome: Outcome) -> None:
+        await self._after_moves(live, outcome.moves, told=True)
+        self._announce()
+
+    async def _after_moves(self, live: LiveThread, moves: tuple[Move, ...], *, told: bool = False) -> None:
+        """What follows from moves: a confirmed contract ends the wish, a refused one opens it again."""
+        if not moves:
+            return
+        wish = self._wishes[live.root]
+        if not told:
+            await self._store.transact(lambda tx: self._write_moves(tx, live, moves))
+        for move in moves:
+            if move.after is State.CONFIRMED and wish.is_open:
+                await self._close(wish, "awarded")
+            elif move.after in (State.REJECTED, State.LAPSED) and wish.state == "DECIDING":
+                wish.state = "OPEN"
+                await self._store.transact(lambda tx: tx.put_wish(wish.row()))
+        self._announce()
+
+    def _write_moves(self, tx: Tx, live: LiveThread, moves: tuple[Move, ...]) -> None:
+        for move in moves:
+            self._write_state(tx, live, live.thread.talks[move.offer], move.after)
+        save(tx, live)
+
+    def _write_state(self, tx: Tx, live: LiveThread, talk: Talk, after: State) -> None:
+        told = {"intent": live.root.hex(), "offer": talk.offer.id.hex(), "state": after.value.lower()}
+        self._events.write(tx, "offer.state", told)
+        if after is State.CONFIRMED and talk.accept is not None:
+            self._events.write(tx, "contract.confirmed", {**told, "contract": talk.accept.id.hex()})
+
+    def _announce(self) -> None:
+        self._events.announce()
+        self._moved.set()
+        self._moved = trio.Event()
+
+
+def check_life(life: int) -> None:
+    if life < MIN_LIFE:
+        raise Trouble(
+            "expires", f"a wish lives at least {MIN_LIFE // 60} minutes", "Use --expires 5m or more.", Exit.USAGE
+        )
+
+
+def find_wish(wishes: Iterable[Wish], root: bytes) -> Wish:
+    for wish in wishes:
+        if wish.root == root:
+            return wish
+    raise not_found("no such wish of yours", "`intentcast intents` lists them.")
+
+
+def _mend(wrong: Refused) -> str:
+    return f"A wish has at most {MAX_GOSSIP_FRAME} bytes." if wrong.reason.value == "size" else ""

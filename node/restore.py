@@ -1,0 +1,107 @@
+"""What a node knew when it stopped: wishes, threads and the board, rebuilt from the store.
+
+Threads are replayed message by message, in the order and at the times they were stored. The store is trusted no more
+than the network: every frame is opened and believed again, and what does not pass is left out and logged.
+"""
+
+import structlog
+
+from protocol.board import Board
+from protocol.envelope import Realm, open_frame
+from protocol.errors import Refused
+from protocol.exchange import Side, Thread
+from protocol.intent import Intent, division_of
+from protocol.keys import BoxKey, SigningKey
+from protocol.kinds import KINDS
+from protocol.message import Message, believe
+from protocol.terms import Money
+
+from .requester import Wish
+from .store import StoredMessage, ThreadRow, Tx, WishRow
+from .threads import End, LiveThread, Threads
+
+log = structlog.get_logger("restore")
+
+
+def restore(tx: Tx, net: str, now: int, board: Board, threads: Threads, vendor_key: SigningKey) -> list[Wish]:
+    """Fill the board and the threads; gives the own wishes."""
+    lost = [
+        row.id for row in tx.postings() if not board.restore(row.frame, row.division, row.via, held=row.held, now=now)
+    ]
+    tx.drop_postings(lost)
+    boxes = {public: BoxKey(secret) for public, secret, _, _ in tx.boxes()}
+    messages: dict[bytes, list[tuple[StoredMessage, Message]]] = {}
+    for stored in tx.messages():
+        message = _reopen(stored, net)
+        if message is not None:
+            messages.setdefault(stored.root, []).append((stored, message))
+    wishes = []
+    for wish_row in tx.wishes():
+        frames = [message for stored, message in messages.get(wish_row.root, ()) if stored.thread is None]
+        wish = _wish(wish_row, boxes, frames)
+        if wish is not None:
+            wishes.append(wish)
+            threads.add_end(wish.end)
+            board.pinned.add(wish_row.author)
+    ends = {wish.root: wish.end for wish in wishes}
+    for thread_row in tx.threads():
+        live = _thread(thread_row, ends, boxes, vendor_key)
+        for stored, message in messages.get(live.root, ()):
+            if stored.thread in (None, live.id):
+                live.thread.add(message, stored.stored_at)
+        live.thread.tick(now)
+        threads.add(live)
+        threads.add_end(live.end)
+        if live.thread.live is not None:
+            board.pinned.add(live.thread.requester)
+    return wishes
+
+
+def _reopen(stored: StoredMessage, net: str) -> Message | None:
+    kind = KINDS.get(stored.kind)
+    try:
+        return believe(open_frame(stored.frame, kind.realm if kind is not None else Realm.DIRECT, net))
+    except Refused as refused:
+        log.error("a stored message is not believed any more", kind=stored.kind, reason=refused.reason.value)
+        return None
+
+
+def _wish(row: WishRow, boxes: dict[bytes, BoxKey], frames: list[Message]) -> Wish | None:
+    revisions = [message for message in frames if isinstance(message.body, Intent)]
+    if not revisions:
+        return None
+    revision = max(revisions, key=lambda message: message.head.seq)
+    current = max(frames, key=lambda message: message.head.seq)
+    assert isinstance(revision.body, Intent)
+    box = boxes.get(revision.body.box)
+    keys = (SigningKey(row.secret), box) if row.secret is not None and box is not None else None
+    return Wish(
+        end=End(row.author, revision.body.box, row.root, Side.REQUESTER, keys),
+        division=division_of(revision.body.category),
+        current=current,
+        revision=revision,
+        state=row.state,
+        limit=_limit(row),
+        published=row.published,
+        created_at=row.created_at,
+        last_exp=max(message.head.exp for message in frames),
+        closed_at=row.closed_at,
+    )
+
+
+def _limit(row: WishRow) -> Money | None:
+    if row.limit_minor is None or row.limit_currency is None:
+        return None
+    return Money(row.limit_minor, row.limit_currency)
+
+
+def _thread(row: ThreadRow, ends: dict[bytes, End], boxes: dict[bytes, BoxKey], vendor_key: SigningKey) -> LiveThread:
+    side = Side(row.side)
+    if side is Side.REQUESTER:
+        end = ends.get(row.root) or End(row.requester, row.box, row.root, side, None)
+    else:
+        box = boxes.get(row.box)
+        ours = box is not None and row.vendor == vendor_key.public
+        end = End(row.vendor, row.box, row.root, side, (vendor_key, box) if ours and box is not None else None)
+    thread = Thread(row.root, row.requester, row.vendor, side)
+    return LiveThread(row.id, thread, end, row.next_seq, row.next_n, row.peer, row.routes)

@@ -1,0 +1,353 @@
+"""The vendor: listens, answers from its catalogue or by hand, keeps its word.
+
+Every revision of a wish is dealt with once, and what was decided is stored with the offer itself: a vendor that is
+killed between deciding and sending sends the same offer when it is back, and no second one.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from protocol.board import Board, Heard
+from protocol.categories import divisions_of_pattern
+from protocol.deal import Accept, Confirm, Reject
+from protocol.errors import Refused
+from protocol.exchange import Outcome, Side, State, Talk
+from protocol.intent import Intent
+from protocol.keys import BoxKey, SigningKey
+from protocol.limits import STOCK_HOLD, THREAD_GRACE
+from protocol.message import Message
+from protocol.offer import Offer, OfferWithdraw
+from protocol.terms import Route
+
+from ..clock import Chance, Clock
+from ..delivery import Delivery
+from ..events import EventLog
+from ..store import AnsweredRow, Store, Tx
+from ..threads import End, LiveThread, Threads, make_end, new_thread, thread_id
+from ..trouble import Trouble, refused
+from .catalogue import Catalogue
+from .quote import Quote, quote
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
+
+log = structlog.get_logger("vendor")
+
+ANSWERED_AT_ONCE = 8
+"""Wishes looked at in parallel; what waits is in the board and not forgotten."""
+
+
+class VendorRole:
+    def __init__(
+        self,
+        board: Board,
+        delivery: Delivery,
+        threads: Threads,
+        store: Store,
+        events: EventLog,
+        clock: Clock,
+        chance: Chance,
+        key: SigningKey,
+        catalogue: Catalogue | None,
+        routes: Callable[[], tuple[Route, ...]],
+        is_ours: Callable[[bytes], bool],
+    ) -> None:
+        self._board = board
+        self._delivery = delivery
+        self._threads = threads
+        self._store = store
+        self._events = events
+        self._clock = clock
+        self._chance = chance
+        self._key = key
+        self.catalogue = catalogue
+        self._routes = routes
+        self._is_ours = is_ours
+        self._answered: dict[bytes, AnsweredRow] = {}
+        self._by_offer: dict[bytes, AnsweredRow] = {}
+        self._contacts: dict[bytes, str] = {}
+        self._queue_in, self._queue_out = trio.open_memory_channel[Message](1_000)
+        self._one_at_a_time = trio.Lock()
+        self.counters: Counter[str] = Counter()
+        delivery.set_role(Side.VENDOR, self)
+
+    @property
+    def public(self) -> bytes:
+        return self._key.public
+
+    @property
+    def divisions(self) -> tuple[str, ...]:
+        """What the catalogue makes this node listen to."""
+        if self.catalogue is None:
+            return ()
+        return tuple(sorted({d for pattern in self.catalogue.categories for d in divisions_of_pattern(pattern)}))
+
+    def answer_to(self, revision: bytes) -> AnsweredRow | None:
+        """What we made of a revision of a wish."""
+        return self._answered.get(revision)
+
+    # ------------------------------------------------------------------------------------------------------- life
+
+    async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled: answer wishes, those on the board first, and accepts that a crash left open."""
+        for row in await self._store.transact(lambda tx: tx.answered()):
+            self._note(row)
+        task_status.started()
+        async with trio.open_nursery() as nursery:
+            for _ in range(ANSWERED_AT_ONCE if self.catalogue is not None else 0):
+                nursery.start_soon(self._answer_wishes, nursery)
+            for live in self._threads:
+                if live.side is Side.VENDOR:
+                    for talk in list(live.thread.talks.values()):
+                        if talk.state is State.ACCEPTED and talk.answer is None:
+                            nursery.start_soon(self._decide, live, talk)
+            if self.catalogue is not None:
+                for posting in self._board:
+                    if posting.is_open:
+                        await self._queue_in.send(posting.message)
+            while True:
+                await trio.sleep(1.0)
+                await self._tick()
+
+    async def _tick(self) -> None:
+        now = self._clock.now()
+        for live in self._threads:
+            if live.side is not Side.VENDOR:
+                continue
+            for move in live.thread.tick(now):
+                await self._tell_state(live, move.offer, move.after)
+            if live.thread.talks and self._is_long_over(live, now) and self._threads.end(live.end.box):
+                await self._store.transact(lambda tx, root=live.root: tx.forget_keys(root))  # type: ignore[misc]
+                self._threads.forget_ends(live.root)
+
+    def _is_long_over(self, live: LiveThread, now: int) -> bool:
+        talks = live.thread.talks.values()
+        if any(talk.state in (State.OFFERED, State.ACCEPTED) for talk in talks):
+            return False
+        return now > max(talk.offer.head.exp for talk in talks) + THREAD_GRACE
+
+    # --------------------------------------------------------------------------------------------------- listening
+
+    async def heard(self, heard: Heard) -> None:
+        """A wish of somebody else, new on the board."""
+        message = heard.message
+        assert message is not None
+        if message.kind == "intent.close":
+            for live in self._threads.of_root(message.root):
+                live.thread.add(message, self._clock.now())
+            return
+        if self.catalogue is not None:
+            try:
+                self._queue_in.send_nowait(message)
+            except trio.WouldBlock:
+                self.counters["queue_full"] += 1  # it stays on the board: looked at after the next start
+
+    async def _answer_wishes(self, nursery: trio.Nursery) -> None:
+        async for message in self._queue_out:
+            if self._is_ours(message.author) or message.id in self._answered:
+                continue
+            assert isinstance(message.body, Intent)
+            if message.body.spread:
+                nursery.start_soon(self._answer_later, message, message.body.spread)
+            else:
+                await self._answer(message)
+
+    async def _answer_later(self, message: Message, spread: int) -> None:
+        await trio.sleep(self._chance.choices.uniform(0, spread))
+        await self._answer(message)
+
+    async def _answer(self, message: Message) -> None:
+        """Quote from the catalogue, or pass over in silence, counted."""
+        assert self.catalogue is not None
+        assert isinstance(message.body, Intent)
+        async with self._one_at_a_time:  # or two tasks could promise the same last car
+            now = self._clock.now()
+            posting = self._board.get(message.id)
+            if posting is None or not posting.is_open or now >= message.head.exp or message.id in self._answered:
+                return  # withdrawn, replaced or over since it was heard
+            left = await self._store.transact(lambda tx: self._stock_left(tx, now))
+            found = quote(self.catalogue, message.body, wish_at=message.head.at, now=now, stock_left=left.get)
+            if not isinstance(found, Quote):
+                self.counters[f"passed_{found.reason}"] += 1
+                row = AnsweredRow(message.id, self._key.public, None, found.reason, None, 0)
+                await self._store.transact(lambda tx: tx.add_answered(row, now))
+                self._note(row)
+                return
+            try:
+                await self._offer(
+                    message, found.offer, found.valid_for, found.item, found.count, self.catalogue.contact
+                )
+                self.counters["offered"] += 1
+            except Trouble as trouble:  # a catalogue entry that fits no message: its owner must see it
+                self.counters["passed_unspeakable"] += 1
+                log.warning("an offer could not be made", item=found.item, why=trouble.code)
+
+    def _stock_left(self, tx: Tx, now: int) -> dict[str, int | None]:
+        assert self.catalogue is not None
+        return {
+            item.key: None if item.stock is None else item.stock - tx.held(item.key, now)
+            for item in self.catalogue.items
+        }
+
+    # ---------------------------------------------------------------------------------------------------- offering
+
+    async def offer_by_hand(self, message: Message, offer: Offer, valid_for: int, contact: str) -> Message:
+        """Answer a wish with an offer somebody composed; a newer one replaces the older. Raises Trouble."""
+        now = self._clock.now()
+        posting = self._board.get(message.id)
+        if posting is None or not posting.is_open or now >= message.head.exp:
+            raise refused("closed", "this wish is not open any more")
+        async with self._one_at_a_time:
+            return await self._offer(message, offer, valid_for, None, 1, contact)
+
+    async def _offer(
+        self, wish: Message, offer: Offer, valid_for: int, item: str | None, count: int, contact: str
+    ) -> Message:
+        now = self._clock.now()
+        live = await self._thread_for(wish, now)
+        offer = replace(offer, reply=self._routes())
+        rows: list[AnsweredRow] = []
+
+        def also(tx: Tx, message: Message) -> None:
+            row = AnsweredRow(wish.id, self._key.public, message.id, "offered", item, count)
+            tx.add_answered(row, now)
+            tx.put_meta(f"contact:{message.id.hex()}", contact)
+            told = {"intent": wish.root.hex(), "offer": message.id.hex()}
+            self._events.write(tx, "offer.made", told)
+            rows.append(row)
+
+        exp = min(now + valid_for, wish.head.exp)
+        try:
+            message, _ = await self._delivery.post(live, "offer", offer, answers=wish, exp=exp, also=also)
+        except Refused as wrong:
+            raise refused("offer", f"this cannot be offered: {wrong.detail}") from None
+        self._note(rows[0])
+        self._contacts[message.id] = contact
+        self._events.announce()
+        return message
+
+    async def _thread_for(self, wish: Message, now: int) -> LiveThread:
+        """Our thread with a wish's author: one, with an X25519 key of its own, however many revisions there are."""
+        live = self._threads.get(thread_id(wish.root, wish.author, self._key.public))
+        if live is None:
+            box = BoxKey(self._chance.bytes(32))
+            end = make_end(self._key, box, wish.root, Side.VENDOR)
+            await self._store.transact(
+                lambda tx: tx.put_box(box.public, box.reveal(), wish.root, Side.VENDOR.value, now)
+            )
+            self._threads.add_end(end)
+            live = self._threads.add(new_thread(wish.root, wish.author, self._key.public, end))
+        self._board.pinned.add(wish.author)
+        live.learn_route(wish, None)
+        live.thread.add(wish, now)
+        # The wish itself is part of what we will have to show: an offer means nothing without it.
+        await self._store.transact(
+            lambda tx: tx.add_message(
+                id=wish.id, root=wish.root, thread=None, mine=False, kind=wish.kind, now=now, frame=wish.frame
+            )
+        )
+        return live
+
+    async def withdraw(self, live: LiveThread, talk: Talk) -> None:
+        """Take an offer back. It still stands for a person who accepts before acknowledging this."""
+        if talk.state is not State.OFFERED:
+            raise refused("state", f"this offer is {talk.state.value.lower()}", "Only an open offer can be withdrawn.")
+        exp = talk.offer.head.exp
+        await self._delivery.post(live, "offer.withdraw", OfferWithdraw(), answers=talk.offer, exp=exp)
+        await self._tell_state(live, talk.offer.id, State.WITHDRAWN)
+
+    def _note(self, row: AnsweredRow) -> None:
+        self._answered[row.revision] = row
+        if row.offer is not None:
+            self._by_offer[row.offer] = row
+
+    # --------------------------------------------------------------------------------------------- as delivery's role
+
+    def welcome(self, end: End, message: Message) -> tuple[Message, ...] | None:
+        return None  # threads of a vendor begin with its own offer
+
+    def record(self, tx: Tx, live: LiveThread, message: Message, outcome: Outcome) -> None:
+        for move in outcome.moves:
+            told = {"intent": live.root.hex(), "offer": move.offer.hex(), "state": move.after.value.lower()}
+            self._events.write(tx, "offer.state", told)
+
+    async def received(self, live: LiveThread, message: Message, outcome: Outcome) -> None:
+        self._events.announce()
+        if outcome.owes == "superseded":
+            exp = message.head.exp
+            await self._delivery.post(live, "reject", Reject("superseded"), answers=message, exp=exp)
+            return
+        for move in outcome.moves:
+            if move.after is State.ACCEPTED:
+                await self._decide(live, live.thread.talks[move.offer])
+
+    async def _decide(self, live: LiveThread, talk: Talk) -> None:
+        """Confirm an accept, or say why not. Stock is held while this is decided and for good once confirmed."""
+        accept = talk.accept
+        assert accept is not None
+        assert isinstance(accept.body, Accept)
+        async with self._one_at_a_time:
+            now = self._clock.now()
+            if talk.answer is not None or talk.state is not State.ACCEPTED or now >= accept.head.exp:
+                return
+            row = self._by_offer.get(talk.offer.id)
+            item, count = (row.item, row.count) if row is not None else (None, 1)
+            free = await self._store.transact(lambda tx: self._try_hold(tx, accept.id, item, count, now))
+            contact = await self._contact_for(talk.offer.id)
+            if not free:
+                await self._delivery.post(
+                    live,
+                    "reject",
+                    Reject("sold_out"),
+                    answers=accept,
+                    exp=accept.head.exp,
+                    also=self._tell_answer(live, talk),
+                )
+                self.counters["rejected_sold_out"] += 1
+            else:
+                reference = accept.id.hex()[:8].upper()
+                body = Confirm(contact, reference)
+
+                def also(tx: Tx, message: Message) -> None:
+                    if item is not None:
+                        tx.hold(accept.id, item, count, accept.head.exp, True)
+                    self._tell_answer(live, talk)(tx, message)
+
+                await self._delivery.post(live, "confirm", body, answers=accept, exp=accept.head.exp, also=also)
+                self.counters["confirmed"] += 1
+        self._events.announce()
+
+    def _try_hold(self, tx: Tx, accept: bytes, item: str | None, count: int, now: int) -> bool:
+        if item is None or self.catalogue is None:
+            return True
+        stock = next((entry.stock for entry in self.catalogue.items if entry.key == item), None)
+        if stock is not None and stock - tx.held(item, now) < count:
+            return False
+        tx.hold(accept, item, count, now + STOCK_HOLD, False)
+        return True
+
+    async def _contact_for(self, offer: bytes) -> str:
+        """The contact promised with the offer: what the catalogue says may have changed since."""
+        if offer not in self._contacts:
+            found = await self._store.transact(lambda tx: tx.get_meta(f"contact:{offer.hex()}"))
+            self._contacts[offer] = found or (self.catalogue.contact if self.catalogue is not None else "see offer")
+        return self._contacts[offer]
+
+    def _tell_answer(self, live: LiveThread, talk: Talk) -> Callable[[Tx, Message], None]:
+        def also(tx: Tx, message: Message) -> None:
+            state = "confirmed" if message.kind == "confirm" else "rejected"
+            told = {"intent": live.root.hex(), "offer": talk.offer.id.hex(), "state": state}
+            self._events.write(tx, "offer.state", told)
+            if state == "confirmed" and talk.accept is not None:
+                self._events.write(tx, "contract.confirmed", {**told, "contract": talk.accept.id.hex()})
+
+        return also
+
+    async def _tell_state(self, live: LiveThread, offer: bytes, after: State) -> None:
+        told = {"intent": live.root.hex(), "offer": offer.hex(), "state": after.value.lower()}
+        await self._events.add("offer.state", told)

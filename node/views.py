@@ -1,0 +1,126 @@
+"""How wishes, offers and contracts look to people and programs: plain dicts, ready for JSON.
+
+The shapes are documented in cli/README.md; more keys may come, none goes. Ids are lower-case hex, keys did:key,
+instants seconds UTC, money {minor, currency}.
+"""
+
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from protocol.deal import Accept, Confirm
+from protocol.exchange import Talk
+from protocol.intent import Intent
+from protocol.keys import did
+from protocol.message import Message
+from protocol.offer import Offer
+
+from .requester import Judged, Wish
+from .threads import LiveThread
+
+View = dict[str, Any]
+
+
+def plain(value: Any) -> Any:
+    """Any body as JSON-ready data: bytes as hex, nothing for what is absent."""
+    if is_dataclass(value):
+        found = {field.name: getattr(value, field.name) for field in fields(value)}
+        return {name: plain(item) for name, item in found.items() if item is not None and item != ()}
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def intent_view(message: Message, state: str) -> View:
+    """A revision of a wish. `id` names the wish for good; `revision` this text of it."""
+    assert isinstance(message.body, Intent)
+    body = plain(message.body)
+    body.pop("box")
+    return {
+        "id": message.root.hex(),
+        "revision": message.id.hex(),
+        "state": state,
+        "author": did(message.author),
+        "at": message.head.at,
+        "exp": message.head.exp,
+        "net": message.head.net,
+        **body,
+    }
+
+
+def wish_view(wish: Wish) -> View:
+    view = intent_view(wish.revision, wish.state.lower())
+    if wish.limit is not None:
+        view["private_limit"] = plain(wish.limit)
+    return view
+
+
+def offer_view(live: LiveThread, talk: Talk) -> View:
+    """An offer as its vendor wrote it."""
+    offer = talk.offer.body
+    assert isinstance(offer, Offer)
+    view = plain(offer)
+    view.update(
+        id=talk.offer.id.hex(),
+        intent=live.root.hex(),
+        revision=talk.offer.ref.hex(),
+        state=talk.state.value.lower(),
+        vendor={"key": did(live.thread.vendor), "name": offer.vendor.name},
+        at=talk.offer.head.at,
+        valid_until=talk.offer.head.exp,
+        meets=list(offer.meets),
+        deviates=plain(offer.deviates),
+    )
+    if talk.accept is not None:
+        view["contract"] = talk.accept.id.hex()
+    return dict(view)
+
+
+def judged_view(judged: Judged) -> View:
+    """An offer as its receiver sees it: meets and deviates are this node's own findings, not the vendor's word."""
+    view = offer_view(judged.live, judged.talk)
+    said = {deviation.name for deviation in judged.offer.deviates}
+    view.update(
+        state=judged.state,
+        meets=list(judged.match.meets),
+        deviates=plain(judged.match.deviates),
+        unmet=[str(unmet) for unmet in judged.match.unmet],
+        undeclared=sorted(deviation.name for deviation in judged.match.deviates if deviation.name not in said),
+        comparable=judged.match.comparable,
+    )
+    return view
+
+
+def contract_view(live: LiveThread, talk: Talk, delivery: str | None = None) -> View:
+    """The deal both sides hold. `state`: accepted, confirmed, rejected or lapsed."""
+    assert talk.accept is not None
+    assert isinstance(talk.accept.body, Accept)
+    offer = talk.offer.body
+    assert isinstance(offer, Offer)
+    view: View = {
+        "id": talk.accept.id.hex(),
+        "state": talk.state.value.lower(),
+        "intent": live.root.hex(),
+        "revision": talk.offer.ref.hex(),
+        "offer": talk.offer.id.hex(),
+        "requester": did(live.thread.requester),
+        "vendor": did(live.thread.vendor),
+        "vendor_name": offer.vendor.name,
+        "total": plain(offer.total),
+        "requester_contact": talk.accept.body.contact,
+        "answer_by": talk.accept.head.exp,
+    }
+    if talk.accept.body.options:
+        view["options"] = list(talk.accept.body.options)
+    if talk.answer is not None:
+        if isinstance(talk.answer.body, Confirm):
+            view["vendor_contact"] = talk.answer.body.contact
+            view["reference"] = talk.answer.body.reference
+        else:
+            view["reason"] = plain(talk.answer.body).get("reason")
+        # A vendor's confirm counts once the person holds it: until its ack is here, say so.
+        view["acknowledged"] = live.end.is_box or talk.answer.id in live.thread.acks
+    if delivery is not None:
+        view["delivery"] = delivery
+    return view
