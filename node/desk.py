@@ -204,7 +204,7 @@ class Desk:
         wish = message.body
         assert isinstance(wish, Intent)
         catalogue = self._vendor.catalogue
-        name = offer.get("name") or (catalogue.name if catalogue is not None else None)
+        name = offer.get("name") or (catalogue.vendor.name if catalogue is not None else None)
         contact = offer.get("contact") or (catalogue.contact if catalogue is not None else None)
         if not name or not contact:
             raise usage(
@@ -299,7 +299,7 @@ class Desk:
             "net": self._net,
             "meeting": self._meeting,
             "vendor": did(self._vendor.public),
-            "vendor_name": self._vendor.catalogue.name if self._vendor.catalogue is not None else None,
+            "vendor_name": self._vendor.catalogue.vendor.name if self._vendor.catalogue is not None else None,
             "uptime": round(time.monotonic() - self._started, 1),
             "now": self._clock.now(),
             "heard": self._counters["wishes"]["wishes"],
@@ -460,12 +460,14 @@ def _property(category: str, action: str, said: Mapping[str, Any]) -> Property:
     except PropertyError as wrong:
         raise usage("property", str(wrong)) from None
     known = property_def(category, action, name)
-    value = tuple(one for _, one in named) if said["op"] in ("in", "range") else named[0][1]
+    op, value = said["op"], tuple(one for _, one in named) if said["op"] in ("in", "range") else named[0][1]
+    if op == "eq" and known is not None and type(value) is int:
+        op = known.op  # `seats=4` is at least four, `excess=500` at most 500: what people mean by it
     return _read(
         Property,
         {
             "name": named[0][0],
-            "op": said["op"],
+            "op": op,
             "value": value,
             "need": said["need"],
             **({"unit": unit} if unit and known is None else {}),

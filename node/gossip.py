@@ -175,6 +175,8 @@ class Gossip:
             if stream is None:
                 # It does not speak gossip, but it may have letters for us: the link stays.
                 self.counters["no_gossip"] += 1
+                if self._writers.get(peer) is scope:
+                    del self._writers[peer]  # should it speak to us all the same, it is brought up again
                 self._handle(PeerDown(peer))
                 return
             try:

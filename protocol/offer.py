@@ -77,7 +77,8 @@ class Offer:
     props: Annotated[tuple[Fact, ...], Many(64)] = ()
     """What is offered, so that the receiver can check meets and deviates with the same code."""
     meets: Annotated[tuple[str, ...], Many(32), Text(32, PROPERTY_NAME)] = ()
-    deviates: Annotated[tuple[Deviation, ...], Many(32)] = ()
+    deviates: Annotated[tuple[Deviation, ...], Many(40)] = ()
+    """Every property of the wish, and category and when besides."""
     options: Annotated[tuple[Option, ...], Many(32)] = ()
     when: When | None = None
     where: Where | None = None

@@ -10,7 +10,7 @@ import os
 import socket
 import stat
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 import trio
@@ -25,6 +25,9 @@ from node.trouble import Trouble
 from .desk import Desk
 from .routes import MAX_BODY, make_api
 
+if TYPE_CHECKING:
+    from trio import TaskStatus
+
 MAX_CONNECTIONS: Final = 64
 """At once. A person has a handful of shells; a script that leaks connections must not take all our file handles."""
 
@@ -32,7 +35,7 @@ log = structlog.get_logger("node.api")
 
 
 async def serve_api(
-    desk: Desk, socket_path: Path, *, task_status: trio.TaskStatus[Path] = trio.TASK_STATUS_IGNORED
+    desk: Desk, socket_path: Path, *, task_status: "TaskStatus[Path]" = trio.TASK_STATUS_IGNORED
 ) -> None:
     """Run until cancelled. `started` gives the path once clients can connect; the file is gone afterwards.
 

@@ -303,9 +303,8 @@ def withdraw(
     view = client_of(home).post("withdraw", check_id(id_text, "your wish or your offer"))
     if as_json:
         return print_json(view)
-    kind, thing = next(((kind, view[kind]) for kind in ("intent", "offer") if kind in view), ("", {}))
-    what = "Wish" if kind == "intent" else "Offer"
-    return say(f"{what} {short(thing.get('id'))} is {thing.get('state', 'withdrawn')}.")
+    kind, what = ("intent", "Wish") if "intent" in view else ("offer", "Offer")
+    return say(f"{what} {short(view[kind].get('id'))} is {view[kind].get('state', 'withdrawn')}.")
 
 
 # ------------------------------------------------------------------------------------------------------------ parts

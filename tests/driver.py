@@ -1,0 +1,204 @@
+"""A town of nodes in one process: what most stories about several nodes are told with.
+
+    async with open_town() as town:
+        market = await town.open("Market", meeting=True)
+        alice = await town.open("Alice")
+
+Every node is the real one (node.app.run_node) over the memory network and a store in memory. Under a mock clock that
+jumps, days pass in milliseconds. Every node lives in a task of its own, so each can be stopped, crashed and restarted.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+
+from node.app import Node, run_node
+from node.clock import SeededChance, VirtualClock
+from node.network.memory import Conditions, MemoryWorld
+from node.network.seam import Network
+from node.store import Store, open_store
+from node.vendor.catalogue import Catalogue
+from protocol.keys import SigningKey
+
+NET = "test"
+
+OpenNetwork = Callable[[str], Any]
+"""name -> async context manager of a Network."""
+
+
+def seed_of(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()
+
+
+@dataclass(eq=False)
+class Neighbour:
+    """One node of the town, over all its lives."""
+
+    name: str
+    town: "Town"
+    store: Store
+    settings: dict[str, Any]
+    clock: VirtualClock | None
+    lives: int = 0
+    node: Node = field(init=False)
+    _scope: trio.CancelScope = field(init=False)
+    _gone: trio.Event = field(init=False)
+
+    @property
+    def desk(self) -> Any:
+        return self.node.desk
+
+    @property
+    def address(self) -> str:
+        return self.node.addresses[0]
+
+    @property
+    def peer_id(self) -> str:
+        return self.node.peer_id
+
+    async def stop(self) -> None:
+        """The node ends; its store stays."""
+        self._scope.cancel()
+        await self._gone.wait()
+
+    async def crash(self) -> None:
+        """As kill -9: links break at once, nothing is said."""
+        if self.town.world is not None:
+            self.town.world.crash(self.peer_id)
+        await self.stop()
+
+    async def start(self, **changed: Any) -> "Neighbour":
+        self.settings.update(changed)
+        self.lives += 1
+        await self.town.nursery.start(self._live)
+        return self
+
+    async def _live(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        self._gone = trio.Event()
+        settings = dict(self.settings)
+        address = settings.pop("address", None)
+        try:
+            with trio.CancelScope() as self._scope:
+                async with self.town.open_network(self.name, address) as network:
+                    async with run_node(
+                        network,
+                        self.store,
+                        transport_key=SigningKey(seed_of(self.name)),
+                        vendor_key=SigningKey(seed_of(f"{self.name} sells")),
+                        net=NET,
+                        clock=self.clock,
+                        chance=SeededChance(f"{self.name} {self.lives}") if self.clock is not None else None,
+                        **settings,
+                    ) as self.node:
+                        task_status.started()
+                        await trio.sleep_forever()
+        finally:
+            self._gone.set()
+
+
+@dataclass(eq=False)
+class Town:
+    nursery: trio.Nursery
+    stack: AsyncExitStack
+    world: MemoryWorld | None
+    open_network: Callable[[str, str | None], Any]
+    neighbours: dict[str, Neighbour] = field(default_factory=dict)
+
+    async def open(
+        self,
+        name: str,
+        *,
+        join: tuple["Neighbour", ...] | None = None,
+        meeting: bool = False,
+        catalogue: Catalogue | None = None,
+        skew: int = 0,
+        **settings: Any,
+    ) -> Neighbour:
+        """A new node, linked to the town's first one unless `join` says otherwise."""
+        if join is None:
+            join = tuple(self.neighbours.values())[:1]
+        store = await self.stack.enter_async_context(open_store(None))
+        settings.update(join=tuple(other.address for other in join), meeting=meeting, catalogue=catalogue)
+        clock = VirtualClock(skew=skew) if self.world is not None else None
+        neighbour = Neighbour(name, self, store, settings, clock)
+        self.neighbours[name] = neighbour
+        await neighbour.start()
+        for other in join:
+            await wait_until(neighbour, lambda node, other=other: _linked(node, other.peer_id))
+        return neighbour
+
+
+def _linked(node: Node, peer: str) -> bool:
+    return any(link.peer == peer for link in node.network.links())
+
+
+@asynccontextmanager
+async def open_town(seed: int = 1, conditions: Conditions | None = None) -> AsyncIterator[Town]:
+    """A town on the memory network, in virtual time if the test's clock is one that jumps."""
+    world = MemoryWorld(seed, conditions)
+
+    def open_network(name: str, address: str | None) -> Any:
+        return world.open_network(seed_of(name), address=address)
+
+    async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+        yield Town(nursery, stack, world, open_network)
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def open_real_town() -> AsyncIterator[Town]:
+    """A town on libp2p over loopback, in real time."""
+    from node.network.libp2p import open_libp2p_network
+
+    @asynccontextmanager
+    async def open_network(name: str, address: str | None) -> AsyncIterator[Network]:
+        listen = [address or "/ip4/127.0.0.1/tcp/0"]
+        async with open_libp2p_network(seed=seed_of(name), listen=listen) as network:
+            yield network
+
+    async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+        yield Town(nursery, stack, None, open_network)
+        nursery.cancel_scope.cancel()
+
+
+async def wait_until(
+    neighbour: Neighbour, condition: Callable[[Node], bool | Awaitable[bool]], seconds: float = 30.0
+) -> None:
+    """Until a condition over a node holds. Looks again after each of its events, and every 20 ms for what has none."""
+    with trio.fail_after(seconds):
+        while True:
+            found = condition(neighbour.node)
+            if found if isinstance(found, bool) else await found:
+                return
+            await trio.sleep(0.02)
+
+
+async def wait_offers(person: Neighbour, intent: str, count: int, seconds: float = 30.0) -> dict[str, Any]:
+    """Until a wish has so many offers, hidden ones included."""
+    found: dict[str, Any] = {}
+
+    async def enough(_node: Node) -> bool:
+        nonlocal found
+        found = await person.desk.offers_for(intent, include_hidden=True)
+        return len(found["offers"]) >= count
+
+    await wait_until(person, enough, seconds)
+    return found
+
+
+SKIING: dict[str, Any] = {
+    "action": "rent",
+    "category": "mobility.car",
+    "title": "A 4-wheel-drive SUV from Lyon Airport, for skiing in the French Alps",
+    "props": [
+        {"name": "drive", "op": "eq", "value": "4x4", "need": "must"},
+        {"name": "winter_tyres", "op": "eq", "value": "yes", "need": "want"},
+    ],
+    "when": {"start": "2027-03-20T10:00", "end": "2027-03-25T18:00", "tz": "Europe/Paris"},
+    "where": {"at": {"code": "iata:LYS"}},
+}
+"""The wish this project began with."""

@@ -1,0 +1,289 @@
+"""The board shows which wishes are open, the same on every node that heard the same, in whatever order."""
+
+from dataclasses import replace
+from itertools import permutations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocol.board import OURS, Board, Heard
+from protocol.codec import encode
+from protocol.envelope import Realm, read_frame, sign
+from protocol.errors import Reason
+from protocol.message import Message
+from tests.protocol.people import (
+    ALICE,
+    BOB,
+    CAROL,
+    DAY,
+    HOUR,
+    MALLORY,
+    NET,
+    NOW,
+    WISH,
+    Person,
+    close,
+    derived,
+    person,
+    update,
+    wish,
+)
+from tests.vectors import build
+
+DIVISION = "mobility"
+FIRST = wish()
+END = close(FIRST)
+
+
+def hear(board: Board, message: Message | bytes, via: str = "peer", now: int = NOW) -> Heard:
+    return board.hear(message if isinstance(message, bytes) else message.frame, DIVISION, via, now)
+
+
+def shown(board: Board) -> dict[bytes, bytes]:
+    return {posting.message.author: posting.message.id for posting in board}
+
+
+def test_a_wish_hangs_until_it_expires() -> None:
+    board = Board(NET)
+    heard = hear(board, FIRST)
+    assert heard.accepted
+    assert heard.remember
+    assert board.get(FIRST.id) is board.of_author(ALICE.key.public, DIVISION)
+    assert board.sweep(NOW + DAY - 1) == []
+    assert board.sweep(NOW + DAY) == [FIRST]
+    assert len(board) == 0
+    assert board.bytes_of(DIVISION) == 0
+
+
+def test_a_close_hangs_two_minutes_longer() -> None:
+    board = Board(NET)
+    hear(board, FIRST)
+    assert hear(board, END).replaced == FIRST
+    assert board.sweep(NOW + DAY + 120) == []
+    assert board.sweep(NOW + DAY + 121) == [END]
+
+
+def test_a_newer_revision_replaces_the_older_whole() -> None:
+    board, second = Board(NET), update(FIRST)
+    hear(board, FIRST)
+    heard = hear(board, second)
+    assert (heard.message, heard.replaced) == (second, FIRST)
+    assert board.get(FIRST.id) is None
+    assert len(board) == 1
+    again = hear(board, FIRST)
+    assert (again.reason, again.remember) == (Reason.SUPERSEDED, True)
+
+
+def test_a_close_is_final_whatever_its_seq() -> None:
+    board = Board(NET)
+    hear(board, update(FIRST, seq=9))
+    assert hear(board, close(FIRST, seq=0)).accepted
+    assert hear(board, update(FIRST, seq=10)).reason is Reason.SUPERSEDED
+    assert not board.of_author(ALICE.key.public, DIVISION).is_open  # type: ignore[union-attr]
+
+
+def test_the_end_of_a_wish_nobody_saw_is_kept_too() -> None:
+    board = Board(NET)
+    assert hear(board, END).accepted
+    assert not board.get(END.id).held  # type: ignore[union-attr]
+    assert hear(board, FIRST).reason is Reason.SUPERSEDED
+
+
+def test_the_wishes_of_two_authors_do_not_meet() -> None:
+    """Mallory's close names Alice's root. It ends nothing but her own register."""
+    board = Board(NET)
+    hear(board, FIRST)
+    assert hear(board, close(FIRST, MALLORY)).accepted
+    assert board.of_author(ALICE.key.public, DIVISION).is_open  # type: ignore[union-attr]
+
+
+def test_one_author_has_one_register_a_division() -> None:
+    board = Board(NET)
+    chair = wish(body=replace(WISH, category="furniture.chair"))
+    hear(board, FIRST)
+    assert board.hear(chair.frame, "furniture", "peer", NOW).accepted
+    assert len(board) == 2
+
+
+REVISIONS = [
+    FIRST,
+    update(FIRST, seq=1),
+    update(FIRST, seq=2),
+    update(FIRST, seq=2, exp=NOW + HOUR),
+    update(FIRST, seq=2, exp=NOW + 2 * HOUR),
+    close(FIRST, seq=0),
+    close(FIRST, seq=3),
+    close(FIRST, seq=3, reason="awarded"),
+    wish(BOB),
+    update(wish(BOB), BOB, seq=4),
+]
+
+
+@pytest.mark.parametrize("taken", permutations(range(2, 6), 3))
+def test_any_three_revisions_in_any_order_leave_the_same(taken: tuple[int, ...]) -> None:
+    boards = []
+    for order in permutations(taken):
+        board = Board(NET)
+        for index in order:
+            hear(board, REVISIONS[index])
+        boards.append(shown(board))
+    assert all(board == boards[0] for board in boards)
+
+
+@settings(max_examples=150)
+@given(st.lists(st.sampled_from(REVISIONS), max_size=15), st.randoms(use_true_random=False))
+def test_any_history_in_any_order_any_number_of_times_leaves_the_same(heard: list[Message], random: object) -> None:
+    one, other = Board(NET), Board(NET)
+    for message in heard:
+        hear(one, message)
+    again = heard + heard[::2]
+    random.shuffle(again)  # type: ignore[attr-defined]
+    for message in again:
+        hear(other, message)
+    assert shown(one) == shown(other)
+    for author, shown_id in shown(one).items():
+        expected = max(
+            (message for message in heard if message.author == author),
+            key=lambda m: (m.kind == "intent.close", m.head.seq, -int.from_bytes(m.id, "big")),
+        )
+        assert shown_id == expected.id
+
+
+def test_what_could_be_right_later_is_not_remembered() -> None:
+    """Ignoring must not mute: the next copy of the same bytes is judged afresh."""
+    board = Board(NET)
+    early = hear(board, FIRST, now=NOW - 121)
+    assert (early.reason, early.remember, early.rejected) == (Reason.EARLY, False, False)
+    assert hear(board, FIRST, now=NOW - 120).accepted
+
+
+def test_a_bad_copy_does_not_mute_the_good_one() -> None:
+    """Mallory is quicker, and spoils the signature: the same id, other bytes."""
+    board = Board(NET)
+    spoiled = FIRST.frame[:40] + bytes([FIRST.frame[40] ^ 1]) + FIRST.frame[41:]
+    assert read_frame(spoiled).id == FIRST.id
+    assert hear(board, spoiled, "mallory").rejected
+    assert hear(board, FIRST).accepted
+    assert hear(board, spoiled, "mallory").rejected, "a known id in other bytes is verified as well"
+
+
+def test_a_second_signature_of_a_known_payload_is_ignored() -> None:
+    """What Ed25519 lets an author do: nobody is to blame, and nothing happens twice."""
+    board = Board(NET)
+    hear(board, FIRST)
+    heard = hear(board, FIRST, "another link")
+    assert (heard.reason, heard.rejected, heard.remember) == (Reason.SEEN, False, True)
+    assert board.get(FIRST.id).via == "peer"  # type: ignore[union-attr]
+
+
+def test_a_node_counts_what_it_heard() -> None:
+    board = Board(NET)
+    for frame in (FIRST.frame, FIRST.frame, b"garbage", END.frame):
+        hear(board, frame)
+    assert board.counters == {"accepted": 2, "seen": 1, "not_msgpack": 1}
+
+
+def test_the_stamp_is_what_the_name_of_the_network_asks() -> None:
+    assert Board("main").bits == 18
+    assert Board("test").bits == 0
+    main = wish(net="main")
+    heard = Board("main").hear(main.frame, DIVISION, "peer", NOW)
+    assert (heard.reason, heard.rejected) == (Reason.STAMP, True)
+
+
+def test_a_kind_of_the_future_is_ignored_and_not_held_against_anybody() -> None:
+    fields = dict(read_frame(FIRST.frame).peek_unverified())
+    frame = sign(encode(fields | {"kind": "intent.later"}), ALICE.key, Realm.GOSSIP, NET)
+    heard = hear(Board(NET), frame)
+    assert (heard.reason, heard.rejected, heard.remember) == (Reason.UNKNOWN_KIND, False, False)
+
+
+# -------------------------------------------------------------------------------------------------------- bounds
+
+
+def crowd(count: int) -> list[Person]:
+    return [person(f"number {number}") for number in range(count)]
+
+
+def room_for(count: int, message: Message) -> int:
+    board = Board(NET)
+    hear(board, message)
+    return board.bytes_of(DIVISION) * count
+
+
+def test_a_full_board_drops_first_the_ends_of_wishes_it_never_held() -> None:
+    board = Board(NET, division_bytes=room_for(3, FIRST))
+    hear(board, close(FIRST, MALLORY), "mallory")
+    for one in crowd(3):
+        assert hear(board, wish(one), "honest").accepted
+    assert board.of_author(MALLORY.key.public, DIVISION) is None
+    assert len(board) == 3
+    assert board.counters["evicted"] == 1
+
+
+def test_a_full_board_then_drops_the_oldest_of_the_link_that_brought_most() -> None:
+    """Mallory's flood pushes out Mallory's flood."""
+    board = Board(NET, division_bytes=room_for(6, FIRST))
+    hear(board, FIRST, "honest")
+    hear(board, wish(BOB), "honest too")
+    flood = crowd(40)
+    for one in flood:
+        hear(board, wish(one), "mallory")
+    assert set(shown(board)) == {ALICE.key.public, BOB.key.public, *(one.key.public for one in flood[-4:])}
+    assert board.bytes_of(DIVISION) <= board.division_bytes
+
+
+def test_our_own_wishes_and_open_threads_are_never_dropped() -> None:
+    board = Board(NET, division_bytes=room_for(2, FIRST))
+    hear(board, FIRST, OURS)
+    board.pinned.add(CAROL.key.public)
+    hear(board, wish(CAROL), "mallory")
+    for one in crowd(10):
+        hear(board, wish(one), "mallory")
+    assert {ALICE.key.public, CAROL.key.public} == set(shown(board))
+    board.pinned |= {one.key.public for one in crowd(3)}
+    for one in crowd(3):
+        assert hear(board, wish(one), "honest").accepted
+    assert len(board) == 5, "nothing is left to drop: what we must keep is more than the limit"
+
+
+def test_divisions_have_room_of_their_own() -> None:
+    board = Board(NET, division_bytes=room_for(1, FIRST))
+    hear(board, FIRST)
+    board.hear(wish(BOB, replace(WISH, category="home")).frame, "home", "mallory", NOW)
+    board.hear(wish(CAROL, replace(WISH, category="home")).frame, "home", "mallory", NOW)
+    assert ALICE.key.public in shown(board)
+
+
+# ------------------------------------------------------------------------------------------------------- listing
+
+
+def test_a_listing_is_paged_without_gaps_in_the_askers_order() -> None:
+    board = Board(NET)
+    for one in crowd(25):
+        hear(board, wish(one))
+    board.hear(wish(body=replace(WISH, category="home")).frame, "home", "peer", NOW)
+    salt, after, ids = derived("asker", 16), b"", list[bytes]()
+    while page := board.listing({DIVISION}, salt, after, 4):
+        assert len(page) <= 4
+        assert [place for place, _ in page] == sorted(place for place, _ in page)
+        after = page[-1][0]
+        ids += [found for _, found in page]
+    assert len(ids) == 25
+    assert set(ids) == set(shown(board).values()) - {board.of_author(ALICE.key.public, "home").message.id}  # type: ignore[union-attr]
+    other = [found for _, found in board.listing({DIVISION}, derived("another", 16), b"", 100)]
+    assert set(other) == set(ids)
+    assert other != ids, "another salt, another order: nobody can be first for everybody"
+
+
+def test_the_order_of_a_listing_is_that_of_the_vectors() -> None:
+    vector = build.load("ids.json")["catch_up_order"]
+    board = Board(NET)
+    for one in (ALICE, BOB, CAROL, MALLORY):
+        hear(board, wish(one))
+    listed = board.listing({DIVISION}, bytes.fromhex(vector["salt"]), b"", 10)
+    hung = set(shown(board).values())
+    wanted = [(bytes.fromhex(row["position"]), bytes.fromhex(row["id"])) for row in vector["order"]]
+    assert listed == [row for row in wanted if row[1] in hung]
+    assert len(listed) == 4
