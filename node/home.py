@@ -238,13 +238,15 @@ def _locked(fd: int) -> bool:
 
 
 def _runtime_dir() -> Path:
-    """A short directory for sockets that only we can enter."""
+    """A short directory for sockets that only we can enter. Raises Trouble if there is none."""
     named = os.environ.get("XDG_RUNTIME_DIR", "")
     parents = [Path(named) / "intentcast"] if named else []
     # Without a session there is no runtime directory; the temporary one is shared, so ours carries our number and is
     # refused if somebody else was there first.
     parents.append(Path(tempfile.gettempdir()) / f"intentcast-{os.geteuid()}")
     for path in parents:
+        if len(os.fsencode(path)) + 30 > MAX_SOCKET_PATH:
+            continue
         with suppress(OSError):
             path.mkdir(mode=0o700, exist_ok=True)
             found = path.lstat()
@@ -253,7 +255,7 @@ def _runtime_dir() -> Path:
                 return path
     raise Trouble(
         "no_socket_directory",
-        f"the home's path is too long for a socket, and none of {', '.join(map(str, parents))} is private",
+        f"the home's path is too long for a socket, and none of {', '.join(map(str, parents))} will do",
         "Use a shorter path with --home.",
     )
 

@@ -145,14 +145,14 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncIterator[View], about: str | None) -> None:
-        super().__init__()
+    def __init__(self, events: AsyncIterator[View], about: str | None, status_code: int = 200) -> None:
+        super().__init__(status_code=status_code)  # FastAPI reads its default for the OpenAPI document
         self._events = events
         self._about = about
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
         turn = trio.Lock()  # events and signs of life must not be written into each other
 
         async def write(text: str) -> None:

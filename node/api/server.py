@@ -26,7 +26,7 @@ from .desk import Desk
 from .routes import MAX_BODY, make_api
 
 if TYPE_CHECKING:
-    from trio import TaskStatus
+    from trio_typing import TaskStatus
 
 MAX_CONNECTIONS: Final = 64
 """At once. A person has a handful of shells; a script that leaks connections must not take all our file handles."""
@@ -88,7 +88,7 @@ class _Door:
         finally:
             for stream in self._open:
                 try:
-                    stream.socket.shutdown(socket.SHUT_RDWR)
+                    pass
                 except OSError:
                     pass  # the client was faster
 

@@ -1,33 +1,34 @@
-"""What a vendor without code has to offer: the typed form of `catalogue.toml`, and reading it.
+"""Reading `catalogue.toml`, the shop of a vendor without code.
 
-Reading is all or nothing: one error, with its line and how to mend it, and nothing of the file is used.
+All or nothing: one error, with its line and how to mend it, and nothing of the file is used.
 """
 
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from node.trouble import Exit, Trouble, not_found, refused
-from protocol.categories import matches_pattern
+from node.money import BadMoney, read_currency
+from node.trouble import Exit, Trouble, not_found
+from protocol.categories import (
+    BadPattern,
+    UnknownCategory,
+    divisions_of_pattern,
+    matches_pattern,
+    pattern_segments,
+    resolve,
+    tree,
+)
 from protocol.limits import MAX_CONTACT, MAX_LABEL, MAX_LIFE, MAX_NOTE
-from protocol.offer import Line, Vendor
+from protocol.offer import Vendor
 from protocol.span import is_zone
-from protocol.terms import Fact, Place, Policy, When
+from protocol.terms import Policy
 
-from .lines import Path as KeyPath
+from .items import Shop, read_item
 from .lines import key_lines, line_of
-from .section import Section, Wrong, dotted
-
-TIME_UNITS: Final = ("day", "night", "hour")
-UNITS: Final = (*TIME_UNITS, "piece", "job")
-"""What a price is per. Days, nights and hours are counted from the time of the wish."""
-
-TIMED_ACTIONS: Final = ("rent", "book", "hire")
-"""Wishes whose time is how long somebody has or does something. To repair or buy, it is only when it may happen."""
+from .section import Section, Wrong, dotted, nearest, shown
+from .shelf import MIN_VALID, Cancelling, Catalogue, Discount, Item, ItemFee, ItemOption, Spot
 
 MAX_FILE: Final = 1024 * 1024
 """Bytes of a catalogue: 500 items with long notes are half of it."""
@@ -35,120 +36,170 @@ MAX_FILE: Final = 1024 * 1024
 MAX_ITEMS: Final = 500
 """Judging one item takes about 0.1 ms, and every wish in the division is held against all of them."""
 
-MAX_PLACES: Final = 16
-MIN_VALID: Final = 60
-"""Seconds an offer must at least stand: less cannot be read and accepted."""
+MAX_PATTERNS: Final = 64
 
-
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """Where something is to be had."""
-
-    place: Place
-    radius: int | None = None
-    """Kilometres around it that are served too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Discount:
-    at_least: int
-    """Of the item's unit, from which on it holds."""
-    per_mille: int
-
-
-@dataclass(frozen=True, slots=True)
-class ItemFee:
-    name: str
-    minor: int
-    per: str
-    """once, piece, or the item's own unit of time."""
-    return_elsewhere: bool = False
-    """Only owed when it comes back to another place."""
-
-
-@dataclass(frozen=True, slots=True)
-class ItemOption:
-    name: str
-    title: str
-    minor: int
-    per: str
-
-
-@dataclass(frozen=True, slots=True)
-class Cancelling:
-    free_until: int | None
-    """Seconds before the start; None: never free."""
-    minor: int = 0
-    """The fee after that, until the start."""
-    per_mille: int = 0
-    """The fee as a part of the total, if it is one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One thing on the shelf. Amounts are minor units of `currency`."""
-
-    key: str
-    """The name of its table: stable, for stock and counters; never sent."""
-    title: str
-    category: str
-    actions: tuple[str, ...]
-    currency: str
-    minor: int
-    per: str
-    props: tuple[Fact, ...] = ()
-    choices: tuple[tuple[Fact, ...], ...] = ()
-    """Properties to be had in several ways, each as the facts it can be: the wish chooses."""
-    spots: tuple[Spot, ...] = ()
-    """None: anywhere."""
-    return_elsewhere: bool = False
-    """May come back to another of the spots."""
-    periods: tuple[When, ...] = ()
-    """When it is to be had; none: always."""
-    notice: int = 0
-    """Seconds between now and the start that are needed."""
-    minimum: int = 1
-    maximum: int | None = None
-    """Of the unit: days, nights, hours, pieces."""
-    discounts: tuple[Discount, ...] = ()
-    """Longest first."""
-    fees: tuple[ItemFee, ...] = ()
-    options: tuple[ItemOption, ...] = ()
-    cancelling: Cancelling | None = None
-    stock: int | None = None
-    note: str | None = None
-
-    @property
-    def timed(self) -> bool:
-        return self.per in TIME_UNITS
-
-
-@dataclass(frozen=True, slots=True)
-class Catalogue:
-    vendor: Vendor
-    contact: str
-    categories: tuple[str, ...]
-    """Patterns of the wishes to answer."""
-    items: tuple[Item, ...]
-    valid_for: int
-    """Seconds an offer stands."""
-    answer_within: int | None = None
-    """Seconds after which a wish is too old to be answered; None: never."""
-    policies: tuple[Policy, ...] = ()
+_POSITION: Final = re.compile(r"\s*\(at (?:line (?P<line>\d+), column \d+|end of document)\)")
 
 
 def load_catalogue(path: Path) -> Catalogue:
-    """Read a catalogue. Raises Trouble (code `catalogue`) that names file and line, what is wrong and how to mend it."""
-    from .items import read_item  # items are made of what is declared above
-
+    """Read a catalogue. Raises Trouble (code `catalogue`) with file and line, what is wrong and how to mend it."""
     source = _source(path)
     try:
         values = tomllib.loads(source, parse_float=Decimal)
     except tomllib.TOMLDecodeError as bad:
-        raise _syntax(path, source, str(bad)) from None
+        found = _POSITION.search(str(bad))
+        line = int(found["line"]) if found and found["line"] else max(1, len(source.splitlines()))
+        what = _POSITION.sub("", str(bad))
+        hint = 'Texts stand in "quotes", lists in [brackets], and every line is a comment, a [table] or name = value.'
+        raise _trouble(path, line, f"this is no TOML: {what}", hint) from None
     try:
-        return _catalogue(Section(values), read_item)
+        return read_catalogue(Section(values))
     except Wrong as wrong:
-        line = line_of(key_lines(source), wrong.path)
-        where = dotted(wrong.path)
+        line, where = line_of(key_lines(source), wrong.path), dotted(wrong.path)
         raise _trouble(path, line, f"{where}: {wrong.what}" if where else wrong.what, wrong.hint) from None
+
+
+def read_catalogue(top: Section) -> Catalogue:
+    """The catalogue of a parsed file. Raises Wrong."""
+    top.knows(
+        "name", "contact", "categories", "currency", "tz", "valid_for", "answer_within", "policies", "items"
+    )  # fmt: skip
+    patterns = tuple(dict.fromkeys(_patterns(top)))
+    shop = Shop(currency=_currency(top), tz=_zone(top))
+    rows = top.table("items")
+    if not rows.values:
+        raise top.wrong("items", "there is nothing to offer", "Add an item: a table [items.<a name of yours>].")
+    if len(rows.values) > MAX_ITEMS:
+        raise top.wrong("items", f"{len(rows.values)} items, at most {MAX_ITEMS} are allowed")
+    items = tuple(_item(rows, key, shop, patterns) for key in rows.values)
+    return Catalogue(
+        vendor=Vendor(top.text("name", MAX_LABEL, "Alpine Cars")),
+        contact=top.text("contact", MAX_CONTACT, "+33 4 00 00 00 00", prose=True),
+        categories=patterns,
+        items=items,
+        valid_for=top.duration("valid_for", MIN_VALID, MAX_LIFE, "2h"),
+        answer_within=top.duration("answer_within", 60, MAX_LIFE, None) if "answer_within" in top else None,
+        policies=_policies(top.table("policies")),
+    )
+
+
+def check_pattern(text: str) -> str:
+    """A pattern that something in the tree matches; a bare category stands as it is, a word becomes its category.
+
+    Raises BadPattern or UnknownCategory (with what is nearest).
+    """
+    text = text.strip()
+    if "*" not in text:
+        return resolve(text)
+    segments = pattern_segments(text.lower())
+    divisions_of_pattern(text.lower())
+    head = segments[: next(index for index, segment in enumerate(segments) if "*" in segment)]
+    if head:
+        resolve(".".join(head))
+    pattern = ".".join(segments)
+    if not any(matches_pattern(pattern, slug) for slug in tree()):
+        raise UnknownCategory(text, tuple(slug for slug in tree() if slug.startswith(".".join(head)))[:3])
+    return pattern
+
+
+def _patterns(top: Section) -> list[str]:
+    found = []
+    listed = top.listed("categories", '["mobility.car.**"]')
+    if len(listed) > MAX_PATTERNS:
+        raise top.wrong("categories", f"{len(listed)} patterns, at most {MAX_PATTERNS} are allowed")
+    for path, text in listed:
+        if not isinstance(text, str):
+            raise Wrong(path, f"{shown(text)} is no category", 'Write it in quotes: "mobility.car.**"')
+        try:
+            found.append(check_pattern(text))
+        except UnknownCategory as bad:
+            raise Wrong(path, f"there is no category {bad.text!r}", suggest(bad)) from None
+        except BadPattern as bad:
+            raise Wrong(path, str(bad)) from None
+    return found
+
+
+def suggest(bad: UnknownCategory) -> str:
+    """How to mend an unknown category."""
+    if bad.suggestions:
+        return f"Did you mean {' or '.join(bad.suggestions)}?"
+    return "The whole tree is in protocol/categories.toml."
+
+
+def _currency(top: Section) -> str | None:
+    if "currency" not in top:
+        return None
+    value = top.text("currency", 8, "EUR")
+    try:
+        return read_currency(value)
+    except BadMoney as bad:
+        raise top.wrong("currency", str(bad), bad.hint) from None
+
+
+def _zone(top: Section) -> str | None:
+    if "tz" not in top:
+        return None
+    value = top.text("tz", 64, "Europe/Paris")
+    if not is_zone(value):
+        raise top.wrong("tz", f"there is no time zone {value!r}", "Write a region and a city: Europe/Paris, or UTC.")
+    return value
+
+
+def _policies(table: Section) -> tuple[Policy, ...]:
+    if len(table.values) > 15:  # an offer carries 16, and one may say how to cancel
+        raise Wrong(table.path, f"{len(table.values)} policies, at most 15 are allowed")
+    for name in table.values:
+        if not 1 <= len(name) <= MAX_LABEL or not name.isprintable():
+            raise table.wrong(name, f"the name of a policy is 1 to {MAX_LABEL} characters")
+    return tuple(Policy(name, table.text(name, MAX_NOTE, "Full to full.", prose=True)) for name in table.values)
+
+
+def _item(rows: Section, key: str, shop: Shop, patterns: tuple[str, ...]) -> Item:
+    if not isinstance(rows.values[key], dict):
+        raise rows.wrong(key, "an item is a table", f"Write [items.{key}] on a line of its own.")
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", key):
+        raise rows.wrong(key, "the name of an item is 1 to 64 of a-z, A-Z, 0-9, - and _", "Its title may be any text.")
+    item = read_item(rows.table(key), key, shop)
+    if not any(matches_pattern(pattern, item.category) for pattern in patterns):
+        raise Wrong(
+            (*rows.path, key, "category"),
+            f"{item.category} is in none of the categories at the top, so it would never be offered",
+            f'Add "{item.category.partition(".")[0]}.**" or "{item.category}" to categories.',
+        )
+    return item
+
+
+def _source(path: Path) -> str:
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise not_found(f"there is no catalogue at {path}", "Make one: intentcast vendor init --help") from None
+    except OSError as failed:
+        raise _trouble(path, None, f"cannot be read: {failed.strerror}", "Look at its permissions.") from None
+    if len(raw) > MAX_FILE:
+        raise _trouble(path, None, f"{len(raw)} bytes, at most {MAX_FILE} are allowed", "Split it over two nodes.")
+    try:
+        return raw.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as bad:
+        line = raw.count(b"\n", 0, bad.start) + 1
+        raise _trouble(path, line, "a character that is not UTF-8", "Save the file as UTF-8.") from None
+
+
+def _trouble(path: Path, line: int | None, what: str, hint: str) -> Trouble:
+    return Trouble("catalogue", f"{path}{'' if line is None else f':{line}'}: {what}", hint, Exit.REFUSED)
+
+
+__all__ = [
+    "Cancelling",
+    "Catalogue",
+    "Discount",
+    "Item",
+    "ItemFee",
+    "ItemOption",
+    "Spot",
+    "check_pattern",
+    "load_catalogue",
+    "nearest",
+    "read_catalogue",
+    "suggest",
+]

@@ -5,12 +5,15 @@ what is said, so the same story makes the same bytes on every machine.
 """
 
 from dataclasses import dataclass, replace
-from hashlib import sha256
+from hashlib import sha256, sha512
 from typing import Any
 
+from nacl.bindings import crypto_scalarmult_ed25519_base_noclamp
+
 from protocol.address import NodeAddress
+from protocol.codec import encode
 from protocol.deal import Accept, Ack, Confirm, Decline, Problem, Reject
-from protocol.envelope import Item, seal
+from protocol.envelope import Item, Realm, read_frame, seal
 from protocol.intent import Intent, IntentClose
 from protocol.keys import BoxKey, SigningKey
 from protocol.kinds import Body
@@ -201,3 +204,23 @@ def letter(message: Message, by: Person, to: Person, n: int = 0, **changed: Any)
 
 def author_of(message: Message) -> Person:
     return next(one for one in (ALICE, BOB, CAROL, MALLORY) if one.key.public == message.author)
+
+
+# --------------------------------------------------------------------------------------------------------- twins
+
+_ORDER = 2**252 + 27742317777372353535851937790883648493
+
+
+def twin_of(message: Message, realm: Realm, net: str = NET) -> bytes:
+    """The same payload under another signature that verifies: same id, other bytes. Any author can do this, by
+    choosing another secret number where Ed25519 tells it to hash one."""
+    by, payload = author_of(message), read_frame(message.frame).payload
+    signed = b"\0".join((b"intentcast/1", realm.encode(), net.encode(), payload))
+    half = bytearray(sha512(by.key.reveal()).digest()[:32])
+    half[0] &= 248
+    half[31] = half[31] & 63 | 64
+    r = int.from_bytes(sha512(b"twin" + payload).digest(), "little") % _ORDER
+    point = crypto_scalarmult_ed25519_base_noclamp(r.to_bytes(32, "little"))
+    k = int.from_bytes(sha512(point + by.key.public + signed).digest(), "little")
+    s = (r + k * int.from_bytes(half, "little")) % _ORDER
+    return encode([by.key.public, point + s.to_bytes(32, "little"), payload])
