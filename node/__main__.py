@@ -1,7 +1,8 @@
-"""`python -m node` is `intentcast`."""
+"""`python -m node` is the `intentcast` command."""
 
 import sys
 
-from .cli import main
+from node.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,6 +4,7 @@ The shapes are documented in cli/README.md; more keys may come, none goes. Ids a
 instants seconds UTC, money {minor, currency}.
 """
 
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -27,6 +28,8 @@ def plain(value: Any) -> Any:
         return {name: plain(item) for name, item in found.items() if item is not None and item != ()}
     if isinstance(value, bytes):
         return value.hex()
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return value

@@ -88,7 +88,7 @@ class _Door:
         finally:
             for stream in self._open:
                 try:
-                    pass
+                    stream.socket.shutdown(socket.SHUT_RDWR)
                 except OSError:
                     pass  # the client was faster
 

@@ -69,6 +69,9 @@ def up(
     log_level: Annotated[
         str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
     ] = None,
+    until_stdin_ends: Annotated[
+        bool, typer.Option("--until-stdin-ends", hidden=True, help="End with the program that started this node.")
+    ] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -102,10 +105,10 @@ def up(
     for key in ("node.key", "vendor.key"):
         directory.seed(key)  # exposed or damaged keys are told before the network is
     with directory.lock():
-        raise typer.Exit(_run(config, directory, as_json))
+        raise typer.Exit(_run(config, directory, as_json, until_stdin_ends))
 
 
-def _run(config: "Config", directory: "HomeDirectory", as_json: bool) -> int:
+def _run(config: "Config", directory: "HomeDirectory", as_json: bool, until_stdin_ends: bool) -> int:
     import trio
 
     from node.logs import configure_logging
@@ -113,7 +116,7 @@ def _run(config: "Config", directory: "HomeDirectory", as_json: bool) -> int:
     configure_logging(config.log_level, config.log_json)
     stopped_by: list[int] = []
     try:
-        trio.run(_serve, config, directory, as_json, stopped_by)
+        trio.run(_serve, config, directory, as_json, stopped_by, until_stdin_ends)
     except KeyboardInterrupt:  # a second Ctrl-C, while it was saying goodbye
         return Exit.INTERRUPTED
     except BaseExceptionGroup as group:
@@ -135,7 +138,9 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     return found
 
 
-async def _serve(config: "Config", directory: "HomeDirectory", as_json: bool, stopped_by: list[int]) -> None:
+async def _serve(
+    config: "Config", directory: "HomeDirectory", as_json: bool, stopped_by: list[int], until_stdin_ends: bool
+) -> None:
     import trio
 
     from node.api import serve_api
@@ -149,6 +154,8 @@ async def _serve(config: "Config", directory: "HomeDirectory", as_json: bool, st
                 addresses = list(node.addresses)
                 directory.write_note(peer_id=node.peer_id, addresses=addresses, net=config.net, socket=str(socket_path))
                 ready = {"peer_id": node.peer_id, "addresses": addresses, "home": str(directory.path)}
+                if until_stdin_ends:
+                    nursery.start_soon(_end_with_stdin)
                 _say_ready({"event": "ready", **ready, "net": config.net}, config, as_json)
                 async for number in signals:
                     stopped_by.append(number)
@@ -157,6 +164,18 @@ async def _serve(config: "Config", directory: "HomeDirectory", as_json: bool, st
                 life.deadline = trio.current_time() + STOP_SECONDS
                 await _say_rest(node)
                 nursery.cancel_scope.cancel()
+
+
+async def _end_with_stdin() -> None:
+    """Whoever started us holds the other end of our standard input: when it is gone, so are we, however it went."""
+    import os
+
+    import trio
+
+    while await trio.lowlevel.wait_readable(sys.stdin.fileno()) is None:
+        if not os.read(sys.stdin.fileno(), 4096):
+            signal.raise_signal(signal.SIGTERM)
+            return
 
 
 def _restore_signals() -> None:

@@ -11,15 +11,7 @@ from typing import Final
 
 from node.money import BadMoney, read_currency
 from node.trouble import Exit, Trouble, not_found
-from protocol.categories import (
-    BadPattern,
-    UnknownCategory,
-    divisions_of_pattern,
-    matches_pattern,
-    pattern_segments,
-    resolve,
-    tree,
-)
+from protocol.categories import BadPattern, UnknownCategory, matches_pattern
 from protocol.limits import MAX_CONTACT, MAX_LABEL, MAX_LIFE, MAX_NOTE
 from protocol.offer import Vendor
 from protocol.span import is_zone
@@ -27,8 +19,10 @@ from protocol.terms import Policy
 
 from .items import Shop, read_item
 from .lines import key_lines, line_of
-from .section import Section, Wrong, dotted, nearest, shown
-from .shelf import MIN_VALID, Cancelling, Catalogue, Discount, Item, ItemFee, ItemOption, Spot
+from .patterns import check_pattern, suggest
+from .section import Section, Wrong, dotted, shown
+from .shelf import MIN_VALID, Catalogue, Item
+from .template import template
 
 MAX_FILE: Final = 1024 * 1024
 """Bytes of a catalogue: 500 items with long notes are half of it."""
@@ -83,25 +77,6 @@ def read_catalogue(top: Section) -> Catalogue:
     )
 
 
-def check_pattern(text: str) -> str:
-    """A pattern that something in the tree matches; a bare category stands as it is, a word becomes its category.
-
-    Raises BadPattern or UnknownCategory (with what is nearest).
-    """
-    text = text.strip()
-    if "*" not in text:
-        return resolve(text)
-    segments = pattern_segments(text.lower())
-    divisions_of_pattern(text.lower())
-    head = segments[: next(index for index, segment in enumerate(segments) if "*" in segment)]
-    if head:
-        resolve(".".join(head))
-    pattern = ".".join(segments)
-    if not any(matches_pattern(pattern, slug) for slug in tree()):
-        raise UnknownCategory(text, tuple(slug for slug in tree() if slug.startswith(".".join(head)))[:3])
-    return pattern
-
-
 def _patterns(top: Section) -> list[str]:
     found = []
     listed = top.listed("categories", '["mobility.car.**"]')
@@ -117,13 +92,6 @@ def _patterns(top: Section) -> list[str]:
         except BadPattern as bad:
             raise Wrong(path, str(bad)) from None
     return found
-
-
-def suggest(bad: UnknownCategory) -> str:
-    """How to mend an unknown category."""
-    if bad.suggestions:
-        return f"Did you mean {' or '.join(bad.suggestions)}?"
-    return "The whole tree is in protocol/categories.toml."
 
 
 def _currency(top: Section) -> str | None:
@@ -189,17 +157,4 @@ def _trouble(path: Path, line: int | None, what: str, hint: str) -> Trouble:
     return Trouble("catalogue", f"{path}{'' if line is None else f':{line}'}: {what}", hint, Exit.REFUSED)
 
 
-__all__ = [
-    "Cancelling",
-    "Catalogue",
-    "Discount",
-    "Item",
-    "ItemFee",
-    "ItemOption",
-    "Spot",
-    "check_pattern",
-    "load_catalogue",
-    "nearest",
-    "read_catalogue",
-    "suggest",
-]
+__all__ = ["Catalogue", "Item", "load_catalogue", "read_catalogue", "template"]

@@ -14,6 +14,7 @@ from protocol.span import span
 from protocol.terms import PROPERTY_NAME, Fact, Place, PropertyValue, When, local_time
 
 from .lines import Path
+from .patterns import suggest
 from .section import Section, Wrong, nearest, shown
 from .shelf import TIME_UNITS, TIMED_ACTIONS, UNITS, Cancelling, Discount, Item, ItemFee, ItemOption, Spot
 
@@ -88,8 +89,7 @@ def _category(row: Section) -> str:
     try:
         return resolve(text)
     except UnknownCategory as bad:
-        hint = f"Did you mean {' or '.join(bad.suggestions)}?" if bad.suggestions else "Choose one of the tree."
-        raise row.wrong("category", f"there is no category {text!r}", hint) from None
+        raise row.wrong("category", f"there is no category {text!r}", suggest(bad)) from None
 
 
 def _actions(row: Section, per: str) -> tuple[str, ...]:

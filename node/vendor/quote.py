@@ -80,18 +80,30 @@ def quote(
     if catalogue.answer_within is not None and now - wish_at > catalogue.answer_within:
         return Pass("old")
     listens = any(matches_pattern(pattern, intent.category) for pattern in catalogue.categories)
-    found: list[tuple[tuple[bool, bool, int, bool, str, int], Quote]] = []
+    found: list[_Candidate] = []
     closest = Pass("category")
     for item in catalogue.items:
         # A wish for any vehicle is answered by who has cars: the category of the item is what it asks for.
         if not listens and not is_below(item.category, intent.category):
             continue
-        answer = _Attempt(catalogue, item, intent, now, stock_left).quote()
-        if isinstance(answer, Pass):
-            closest = max(closest, answer, key=_progress)
-        else:
-            found.append((rank_key(intent, match(intent, answer.offer), answer.offer.total), answer))
-    return min(found, key=lambda ranked: ranked[0])[1] if found else closest
+        try:
+            found.append(_Attempt(catalogue, item, intent, now, stock_left).candidate())
+        except _No as no:
+            closest = max(closest, Pass(no.reason), key=_progress)
+    for candidate in sorted(found, key=lambda one: rank_key(intent, one.found, one.quote.offer.total)):
+        # Said openly, a deviation can cost more than it did: a must about the same property.
+        unmet = match(intent, candidate.quote.offer).unmet
+        if not unmet:
+            return candidate.quote
+        closest = max(closest, Pass(_reason(candidate.item, intent, unmet)), key=_progress)
+    return closest
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    item: Item
+    quote: Quote
+    found: Match
 
 
 def _progress(passed: Pass) -> int:
@@ -118,13 +130,8 @@ class _Attempt:
         self._now = now
         self._stock_left = stock_left
 
-    def quote(self) -> Quote | Pass:
-        try:
-            return self._quote()
-        except _No as no:
-            return Pass(no.reason)
-
-    def _quote(self) -> Quote:
+    def candidate(self) -> _Candidate:
+        """Raises _No."""
         item, intent = self._item, self._intent
         if intent.action not in item.actions:
             # Another action says nothing about how close it is otherwise, but the category may already be wrong.
@@ -155,31 +162,11 @@ class _Attempt:
         if found.over_limit:
             raise _No("limit")
         offer = replace(priced, meets=found.meets, deviates=found.deviates)
-        # Said openly, a deviation can cost what was only a wish before: a must about the same property.
-        self._judge(match(intent, offer).unmet)
-        return Quote(offer, item.key, intent.quantity, valid_for)
+        return _Candidate(item, Quote(offer, item.key, intent.quantity, valid_for), found)
 
-    # ------------------------------------------------------------------------------------------------- judging
-
-    def _judge(self, unmet: Iterable[Unmet]) -> None:
-        """Raises _No for the first thing that is unmet, in the order of REASONS."""
-        reasons = [self._reason(one) for one in unmet]
-        if reasons:
-            raise _No(min(reasons, key=lambda reason: _progress(Pass(reason))))
-
-    def _reason(self, unmet: Unmet) -> str:
-        asked = {prop.name for prop in self._intent.props if prop.need == "must"}
-        if unmet.name in ("category", "action") and unmet.name not in asked:
-            return unmet.name
-        if unmet.name in ("where", "to") and unmet.name not in asked:
-            return "place"
-        if unmet.name == "when" and unmet.name not in asked:
-            return "time"
-        # Names of properties come from strangers; only described ones become names of counters.
-        category, action = self._item.category, self._intent.action
-        if property_def(category, action, unmet.name) is None:
-            return "must:other"
-        return f"must:{canonical_name(category, action, unmet.name)}"
+    def _judge(self, unmet: tuple[Unmet, ...]) -> None:
+        if unmet:
+            raise _No(_reason(self._item, self._intent, unmet))
 
     # ------------------------------------------------------------------------------------------- place and time
 
@@ -286,6 +273,9 @@ def _chosen_props(item: Item, intent: Intent) -> tuple[Fact, ...]:
     for alternatives in item.choices:
         name = alternatives[0].name
         asked = tuple(prop for prop in intent.props if canonical_name(item.category, intent.action, prop.name) == name)
+        if not asked:
+            chosen.append(alternatives[0])
+            continue
         about = replace(intent, props=asked, where=None, when=None)
         found = [match_facts(about, Facts(item.category, props=(fact,))) for fact in alternatives]
         best = min(range(len(found)), key=lambda index: _failures(found[index]))
@@ -303,6 +293,22 @@ def _facts_at(item: Item, where: Where) -> Facts:
 
 def _at(spot: Spot) -> Where:
     return Where(spot.place, None, spot.radius)
+
+
+def _reason(item: Item, intent: Intent, unmet: Iterable[Unmet]) -> str:
+    """The first of what is unmet, in the order of REASONS."""
+    musts = {prop.name for prop in intent.props if prop.need == "must"}
+    return min((_reason_of(item, intent, musts, one.name) for one in unmet), key=lambda reason: _progress(Pass(reason)))
+
+
+def _reason_of(item: Item, intent: Intent, musts: set[str], name: str) -> str:
+    whole = {"category": "category", "action": "action", "where": "place", "to": "place", "when": "time"}
+    if name in whole and name not in musts:
+        return whole[name]
+    # Names of properties come from strangers; only described ones become names of counters.
+    if property_def(item.category, intent.action, name) is None:
+        return "must:other"
+    return f"must:{canonical_name(item.category, intent.action, name)}"
 
 
 def _units(count: int, per: str) -> str:

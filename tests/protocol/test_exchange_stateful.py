@@ -69,11 +69,8 @@ class Node:
             self.log.append((message, now + self.skew))
         return outcome
 
-    def say(self, message: Message, now: int) -> Outcome:
-        """Save, then speak; and speak again until it is answered."""
-        outcome = self.add(message, now)
-        self.outbox[message.id] = message
-        return outcome
+    def has(self, *states: State) -> bool:
+        return any(talk.state in states for talk in self.thread.talks.values())
 
     def hear(self, message: Message, now: int) -> Message | None:
         """What goes back: an ack or a problem, the same one for every copy."""
@@ -94,7 +91,9 @@ class Node:
             said = ack(message, self.who, self.next_seq(), exp=message.head.exp)
         self.answers[message.id] = said
         if outcome.owes == "superseded":
-            self.say(reject(message, self.who, self.next_seq(), exp=FAR), now)
+            no = reject(message, self.who, self.next_seq(), exp=FAR)
+            self.add(no, now)
+            self.outbox[no.id] = no
         return said
 
 
@@ -117,31 +116,36 @@ class Conversation(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------------------------------------------- bob
 
-    @precondition(lambda self: len(self.bob.thread.talks) < 6)
-    @rule(life=st.sampled_from([300, 2000, 20 * DAY]), old=st.booleans())
-    def bob_offers(self, life: int, old: bool) -> None:
-        revision = self.revisions[0 if old else -1]
+    @precondition(lambda self: not self.bob.has(State.OFFERED) or len(self.bob.thread.talks) < 3)
+    @rule(life=st.sampled_from([300, 20 * DAY, 20 * DAY]), old=st.integers(0, 3))
+    def bob_offers(self, life: int, old: int) -> None:
+        revision = self.revisions[-1 if old else 0]
         now = self.now + self.bob.skew
-        self.bob.say(offer(revision, seq=self.bob.next_seq(), at=now, exp=now + life), self.now)
+        if len(self.bob.thread.talks) < 8:
+            self.say(self.bob, offer(revision, seq=self.bob.next_seq(), at=now, exp=now + life))
 
-    @precondition(lambda self: self.bob.thread.talks)
-    @rule(data=st.data())
-    def bob_withdraws(self, data: st.DataObject) -> None:
+    @precondition(lambda self: self.bob.has(State.OFFERED, State.ACCEPTED, State.VOID))
+    @rule(data=st.data(), really=st.sampled_from([False, False, True]))
+    def bob_withdraws(self, data: st.DataObject, really: bool) -> None:
+        if not really:
+            return
         talk = data.draw(st.sampled_from(list(self.bob.thread.talks.values())))
-        self.bob.say(withdraw(talk.offer, seq=self.bob.next_seq(), exp=FAR), self.now)
+        self.say(self.bob, withdraw(talk.offer, seq=self.bob.next_seq(), exp=FAR))
 
-    @rule(sure=st.booleans())
-    def bob_answers(self, sure: bool) -> None:
+    @precondition(lambda self: self.bob.has(State.ACCEPTED))
+    @rule(sure=st.integers(0, 3))
+    def bob_answers(self, sure: int) -> None:
         self.bob.note(self.bob.thread.tick(self.now + self.bob.skew))
         for talk in self.bob.thread.talks.values():
             if talk.state is State.ACCEPTED and talk.accept is not None:
                 answer = confirm if sure else reject
-                self.bob.say(answer(talk.accept, seq=self.bob.next_seq(), exp=FAR), self.now)
+                self.say(self.bob, answer(talk.accept, seq=self.bob.next_seq(), exp=FAR))
                 return
 
     # ----------------------------------------------------------------------------------------------------- alice
 
-    @rule(life=st.sampled_from([60, 600, DAY]))
+    @precondition(lambda self: self.alice.has(State.OFFERED))
+    @rule(life=st.sampled_from([60, 600, DAY, DAY]))
     def alice_accepts(self, life: int) -> None:
         self.alice.note(self.alice.thread.tick(self.now))
         talks = self.alice.thread.talks.values()
@@ -150,17 +154,16 @@ class Conversation(RuleBasedStateMachine):
         for talk in talks:
             if talk.state is State.OFFERED:
                 exp = min(self.now + life, talk.offer.head.exp)
-                outcome = self.alice.say(
-                    accept(talk.offer, seq=self.alice.next_seq(), at=self.now - 1, exp=exp), self.now
-                )
+                outcome = self.say(self.alice, accept(talk.offer, seq=self.alice.next_seq(), at=self.now - 1, exp=exp))
                 assert outcome.moves
                 return
 
+    @precondition(lambda self: self.alice.has(State.OFFERED))
     @rule()
     def alice_declines(self) -> None:
         live = self.alice.thread.live
         if live is not None and live.state is State.OFFERED:
-            self.alice.say(decline(live.offer, seq=self.alice.next_seq(), exp=FAR), self.now)
+            self.say(self.alice, decline(live.offer, seq=self.alice.next_seq(), exp=FAR))
 
     @precondition(lambda self: not self.closed and len(self.revisions) < 4)
     @rule()
@@ -170,7 +173,7 @@ class Conversation(RuleBasedStateMachine):
         self.alice.add(changed, self.now)
         self.flights.append((self.bob, changed))
 
-    @precondition(lambda self: not self.closed)
+    @precondition(lambda self: not self.closed and self.alice.has(*FINAL))
     @rule()
     def alice_closes_her_wish(self) -> None:
         self.closed = True
@@ -187,6 +190,13 @@ class Conversation(RuleBasedStateMachine):
         del self.flights[:-60]  # and some of it is lost
 
     @precondition(lambda self: self.flights)
+    @rule()
+    def all_of_it_arrives(self) -> None:
+        pending, self.flights = self.flights, []
+        for node, message in pending:
+            self.arrive(node, message)
+
+    @precondition(lambda self: self.flights)
     @rule(data=st.data(), stays=st.booleans(), count=st.integers(1, 4))
     def some_of_it_arrives(self, data: st.DataObject, stays: bool, count: int) -> None:
         for _ in range(min(count, len(self.flights))):
@@ -194,12 +204,19 @@ class Conversation(RuleBasedStateMachine):
             node, message = self.flights[at] if stays else self.flights.pop(at)
             self.arrive(node, message)
 
+    def say(self, node: Node, message: Message) -> Outcome:
+        """Save, then speak: once now, and again until it is answered."""
+        outcome = node.add(message, self.now)
+        node.outbox[message.id] = message
+        self.flights.append((self.bob if node is self.alice else self.alice, message))
+        return outcome
+
     def arrive(self, node: Node, message: Message) -> None:
         answer = node.hear(message, self.now)
         if answer is not None:
             self.flights.append((self.bob if node is self.alice else self.alice, answer))
 
-    @rule(seconds=st.sampled_from([1, 59, 300, 3000]))
+    @rule(seconds=st.sampled_from([1, 1, 59, 300, 3000]))
     def time_passes(self, seconds: int) -> None:
         self.now += seconds
         for node in (self.alice, self.bob):
@@ -272,4 +289,4 @@ class Conversation(RuleBasedStateMachine):
 
 
 TestConversation: Any = Conversation.TestCase
-TestConversation.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestConversation.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
