@@ -310,7 +310,7 @@ def template(categories: list[str], name: str, contact: str) -> str:
             if category in examples:
                 items.setdefault(category, text.replace("{more}", _more(category, action, text)))
         if not examples:
-            category = next(slug for slug in tree() if matches_pattern(pattern, slug))
+            category = _narrow(pattern)
             items.setdefault(category, _other(category))
     cars = any(category.startswith("mobility.car") for category in items)
     top = _TOP.format(
@@ -320,6 +320,13 @@ def template(categories: list[str], name: str, contact: str) -> str:
         policies=(_CAR_POLICIES if cars else _PLAIN_POLICIES).rstrip(),
     )
     return "\n".join((top, *items.values()))
+
+
+def _narrow(pattern: str) -> str:
+    """The first category of the pattern with nothing below it: a broad one would deviate from most wishes."""
+    matching = [slug for slug in tree() if matches_pattern(pattern, slug)]
+    leaves = (slug for slug in matching if not any(other.startswith(slug + ".") for other in tree()))
+    return next(leaves, matching[0])
 
 
 def _pattern(text: str) -> str:

@@ -213,14 +213,27 @@ class Conversation(RuleBasedStateMachine):
 
     def arrive(self, node: Node, message: Message) -> None:
         answer = node.hear(message, self.now)
+        if message.kind == "accept" and answer is not None:
+            state = self.bob.thread.talks[message.ref].state
+            assert state in (State.ACCEPTED, State.CONFIRMED, State.REJECTED, State.LAPSED), "an honest accept stands"
         if answer is not None:
             self.flights.append((self.bob if node is self.alice else self.alice, answer))
 
     @rule(seconds=st.sampled_from([1, 1, 59, 300, 3000]))
     def time_passes(self, seconds: int) -> None:
+        self.pass_time(seconds)
+
+    def pass_time(self, seconds: int) -> None:
         self.now += seconds
         for node in (self.alice, self.bob):
             node.note(node.thread.tick(self.now + node.skew))
+
+    @precondition(lambda self: self.alice.has(State.ACCEPTED) and self.bob.has(State.CONFIRMED))
+    @rule()
+    def the_confirm_is_late(self) -> None:
+        accepted = [talk.accept for talk in self.alice.thread.talks.values() if talk.state is State.ACCEPTED]
+        if accepted[0] is not None:
+            self.pass_time(max(0, accepted[0].head.exp - self.now))
 
     # ----------------------------------------------------------------------------------------------- what is true
 
@@ -260,6 +273,11 @@ class Conversation(RuleBasedStateMachine):
                 self.arrive(node, message)
             if all(self.is_expired(message) for node in (self.alice, self.bob) for message in node.outbox.values()):
                 break
+        live = self.alice.thread.live
+        if live is not None:
+            assert self.bob.thread.live is not None, "what she may still accept binds him"
+            assert self.bob.has(live.state)
+            assert self.bob.thread.talks[live.offer.id].state is live.state
         self.now += 28 * DAY
         for node in (self.alice, self.bob):
             node.note(node.thread.tick(self.now + node.skew))
