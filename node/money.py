@@ -99,8 +99,8 @@ def read_currency(unit: str) -> str:
         raise BadMoney(f"{unit} stands for several currencies", f"Write the code: {codes}, ...")
     if unit.upper() in CURRENCIES:
         return unit.upper()
-    near = difflib.get_close_matches(unit.upper(), sorted(CURRENCIES), n=1)
-    hint = f"Did you mean {near[0]}?" if near else "Use the ISO 4217 code: EUR, USD, CHF, ..."
+    near = difflib.get_close_matches(unit.upper(), sorted(CURRENCIES), n=4)
+    hint = f"Did you mean {' or '.join(near)}?" if near else "Use the ISO 4217 code: EUR, USD, CHF, ..."
     raise BadMoney(f"{unit!r} is no currency we know", hint)
 
 

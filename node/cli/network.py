@@ -17,7 +17,8 @@ def status(home: Home = None, as_json: Json = False) -> None:
     if as_json:
         print_json(view)
     else:
-        print_fields(view)
+        print_fields({name: value for name, value in view.items() if name != "counters"})
+        say("With --json also every counter.")
 
 
 def peers(home: Home = None, as_json: Json = False) -> None:

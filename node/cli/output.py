@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from node.trouble import Trouble
 
 from .money import show_money
-from .spans import show_instant
+from .spans import show_duration, show_instant
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-INSTANTS = frozenset({"at", "exp", "until", "offers_by", "since", "heard_at"})
+INSTANTS = frozenset({"at", "exp", "until", "valid_until", "offers_by", "expires_at", "answer_by", "now"})
 """Keys whose numbers are instants."""
 ID_SHOWN = 12
 """Characters of an id in tables: enough to paste into the next command."""
@@ -96,6 +96,8 @@ def field_lines(view: Mapping[str, Any], indent: str = "") -> list[str]:
         label = name.replace("_", " ")
         if isinstance(value, Mapping) and not _is_money(value):
             lines += [f"{indent}{clean(label)}:", *field_lines(value, indent + "  ")]
+        elif name == "uptime" and isinstance(value, int | float):
+            lines.append(f"{indent}{label}: {show_duration(value)}")
         elif name in INSTANTS:
             lines.append(f"{indent}{label}: {show_instant(value)}")
         else:
@@ -125,6 +127,15 @@ def _is_money(value: object) -> bool:
     return isinstance(value, Mapping) and set(value) == {"minor", "currency"}
 
 
+def _property(prop: Mapping[str, Any]) -> str:
+    """As people type it: `seats>=5 (must)`."""
+    value, sign = prop["value"], {"min": ">=", "max": "<="}.get(str(prop["op"]), "=")
+    if isinstance(value, list | tuple):
+        value = (".." if prop["op"] == "range" else "|").join(map(_shown, value))
+    unit = f" {prop['unit']}" if prop.get("unit") else ""
+    return f"{prop['name']}{sign}{_shown(value)}{unit} ({prop['need']})"
+
+
 def _shown(value: object) -> str:
     if _is_money(value):
         return show_money(value)
@@ -132,6 +143,8 @@ def _shown(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(_shown(item) for item in value)
+    if isinstance(value, Mapping) and {"name", "op", "value", "need"} <= set(value):
+        return _property(value)
     if isinstance(value, Mapping):
         return " ".join(f"{name}={_shown(item)}" for name, item in value.items() if item is not None)
     return "" if value is None else str(value)

@@ -233,7 +233,7 @@ def intents(
         (short(v.get("id")), v.get("state"), v.get("action"), v.get("category"), v.get("title"), _until(v))
         for v in views["intents"]
     ]
-    empty = "No wish of yours. Ask: intentcast ask --help" if mine else "No wish heard yet."
+    empty = "No wish of yours. Ask: intentcast ask --help" if mine else "No wish heard that is still open."
     return print_table(("id", "state", "action", "category", "title", "until"), rows, empty)
 
 

@@ -147,7 +147,7 @@ def _fact(path: Path, category: str, actions: tuple[str, ...], name: str, value:
                 path, f"there is no property {name!r} in {category}", f"Did you mean {bad.suggestion}?"
             ) from None
         except PropertyError as bad:
-            raise Wrong(path, str(bad)) from None
+            raise Wrong(path, re.sub(r"^[a-z0-9_]+: ", "", str(bad))) from None  # the path names it already
     if len(read) > 1:
         raise Wrong(
             path,

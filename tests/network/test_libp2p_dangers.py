@@ -683,6 +683,30 @@ async def test_danger_11_a_busy_day_is_silent(capfd: pytest.CaptureFixture[str])
 # What else we found, and closed.
 
 
+async def _survives_a_write_cancelled_after(steps: int) -> bool:
+    async with open_stock("alice") as alice, open_node("bob") as bob:
+        await alice.connect(info(bob))
+        other, stream = [await alice.new_stream(info(bob).peer_id, [TProtocol(ECHO)]) for _ in range(2)]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.write, b"x" * 2000)
+            for _ in range(steps):
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        with trio.move_on_after(1), contextlib.suppress(Libp2pStreamError):
+            await other.write(b"hello")
+            return bool(await other.read(5) == b"hello")
+        return False
+
+
+@within(30)
+async def test_stock_a_cancelled_write_breaks_the_connection() -> None:
+    """Cancelled at the wrong step, one task's write ends the streams of all others on that connection."""
+    for steps in range(3, 10):
+        if not await _survives_a_write_cancelled_after(steps):
+            return
+    pytest.fail("the library has learnt to be cancelled")
+
+
 @within(30)
 async def test_cancelling_a_write_at_any_step_keeps_the_link() -> None:
     """In the library, a task cancelled between Noise's count and the socket breaks the connection for everybody."""

@@ -230,9 +230,10 @@ async def test_a_crash_and_a_second_life(clock: MockClock) -> None:
     """Bob is killed while a handler runs: it stops, Alice's stream breaks, nothing of his works, and his next life,
     at the same address, is found by the same dial."""
     world = MemoryWorld()
-    cancelled = trio.Event()
+    running, cancelled = trio.Event(), trio.Event()
 
     async def until_killed(stream: Stream) -> None:
+        running.set()
         try:
             await trio.sleep_forever()
         finally:
@@ -241,6 +242,7 @@ async def test_a_crash_and_a_second_life(clock: MockClock) -> None:
     async with world.open_network("alice") as alice, world.open_network("bob") as bob:
         bob.serve(HOLD, until_killed)
         stream = await alice.open_stream(await alice.dial(bob.addresses[0]), HOLD)
+        await running.wait()
         world.crash(bob.peer_id)
         with pytest.raises(StreamError):
             await stream.receive_some()
@@ -306,7 +308,8 @@ async def test_a_thousand_nodes_in_one_process(clock: MockClock) -> None:
             nonlocal answers
             stream = await leaf.open_stream(await leaf.dial(hub.addresses[0]), ECHO)
             await stream.send_all(b"?")
-            answers += await stream.receive_some() == b"?"
+            if await stream.receive_some() == b"?":
+                answers += 1
             await stream.close()
 
         leaves = [await stack.enter_async_context(world.open_network(f"leaf {number}")) for number in range(1000)]

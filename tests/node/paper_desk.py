@@ -11,7 +11,7 @@ from typing import Any
 import trio
 
 from node.config import Config
-from node.trouble import Exit, Trouble, not_found, refused
+from node.trouble import Exit, Trouble, not_found, usage
 
 PEER_ID = "12D3KooWPaper"
 
@@ -31,6 +31,7 @@ class PaperDesk:
         self.told: list[dict[str, Any]] = []
         self.changed = trio.Event()
         self.watchers = 0
+        self.watched = trio.Event()
 
     def tell(self, type: str, **facts: Any) -> None:
         self.told.append({"id": len(self.told) + 1, "type": type, "at": 1_800_000_000, **facts})
@@ -40,7 +41,7 @@ class PaperDesk:
     async def preview(self, wish: Mapping[str, Any]) -> dict[str, Any]:
         self.previewed.append(wish)
         if wish.get("category") == "mobility.cra":
-            raise refused("unknown_category", "there is no category mobility.cra", "Did you mean mobility.car?")
+            raise usage("unknown_category", "there is no category mobility.cra", "Did you mean mobility.car?")
         public = {key: value for key, value in wish.items() if key != "limit_private"}
         return {"public": public, "stays_here": {"limit": wish.get("limit_private")}, "intent": {}}
 
@@ -120,6 +121,7 @@ class PaperDesk:
 
     async def events(self, since: int) -> AsyncIterator[dict[str, Any]]:
         self.watchers += 1
+        self.watched.set()
         try:
             position = len(self.told) if since < 0 else since
             while True:

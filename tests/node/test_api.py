@@ -115,7 +115,7 @@ async def test_alice_asks_reads_offers_and_accepts(tmp_path: Path) -> None:
         ("GET", "/v1/show/ffffffff", None, 404, "not_found", "3", "ffffffff"),
         ("GET", "/v1/nothing", None, 404, "no_such_route", "1", "/v1/nothing"),
         ("DELETE", "/v1/ask", None, 405, "no_such_route", "1", "DELETE"),
-        ("POST", "/v1/preview", {"wish": WISH | {"category": "mobility.cra"}}, 422, "unknown_category", "5", "cra"),
+        ("POST", "/v1/preview", {"wish": WISH | {"category": "mobility.cra"}}, 400, "unknown_category", "2", "cra"),
         ("POST", "/v1/ask", {"wish": {"note": "x" * 70_000}}, 413, "body_too_long", "2", "65536"),
     ],
 )

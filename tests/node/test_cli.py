@@ -135,8 +135,7 @@ async def test_an_offer_that_comes_while_she_waits(shell: Shell) -> None:
 
             @nursery.start_soon
             async def bob() -> None:
-                while not desk.watchers:  # Alice watches
-                    await trio.sleep(0.005)
+                await desk.watched.wait()
                 desk.tell("wish.heard", intent="somebody else's")
                 desk.arrive(next(iter(desk.own)), name="Bob's cars")
 
@@ -258,7 +257,7 @@ DATES = ["--from", "2027-02-21", "--to", "2027-02-14"]
     [
         ([*ASK, "--yes", *PRICE], 2, "bad_price", "--max-price: '400' has no currency", "400 EUR"),
         ([*ASK, "--yes", *DATES], 2, "bad_dates", "--to 2027-02-14 does not come after --from 2027-02-21", ""),
-        ([*ASK[:-1], "mobility.cra", "--yes"], 5, "unknown_category", "mobility.cra", "mobility.car"),
+        ([*ASK[:-1], "mobility.cra", "--yes"], 2, "unknown_category", "mobility.cra", "mobility.car"),
         ([*ASK, "--yes", "--where", "Lyon"], 2, "bad_place", "--where 'Lyon'", "iata:LYS"),
         (ASK[:4], 2, "no_action", "--action is missing", "buy, rent"),
         ([*ASK[:6], "--yes"], 2, "no_category", "--category is missing", "plumber"),
@@ -466,7 +465,8 @@ def test_a_port_in_use_is_told_as_it_is(tmp_path: Path) -> None:
     assert not Home(tmp_path / "home").is_running
 
 
-HEAVY = ("libp2p", "multiaddr", "fastapi", "starlette", "hypercorn", "sqlalchemy", "pydantic", "trio", "structlog")
+HEAVY = ("libp2p", "multiaddr", "fastapi", "starlette", "hypercorn", "sqlalchemy", "nacl", "trio", "structlog")
+"""Typer itself brings pydantic along."""
 
 
 @pytest.mark.parametrize(
@@ -501,7 +501,7 @@ def test_help_is_for_newcomers(capsys: pytest.CaptureFixture[str], words: list[s
     out = capsys.readouterr().out
     if words != ["vendor"]:
         assert f"intentcast {' '.join(words)}" in out.split("Options", 1)[0].split("Example", 1)[1]
-    assert "<str>" not in out
+    assert "<str>" not in out.rpartition("Options")[2], "each option says what it takes"
 
 
 def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
@@ -515,5 +515,3 @@ def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     )
     assert "Traceback" not in ran.stderr
     assert "BrokenPipe" not in ran.stderr
-
-
