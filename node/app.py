@@ -37,6 +37,9 @@ from .vendor.role import VendorRole
 log = structlog.get_logger("app")
 
 SWEEP_EVERY = 30.0
+STEADY_FOR = 600.0
+"""Seconds after a jump of the wall clock in which nothing is swept: time to set it right. A machine that slept is right
+at once, and loses nothing by waiting."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +183,7 @@ async def run_node(
         await nursery.start(catchup.run)
         await nursery.start(requester.run)
         await nursery.start(vendor.run)
+        nursery.start_soon(store.wait_broken)
         nursery.start_soon(_sweep, board, store, clock)
         await nursery.start(peering.run)
         yield Node(desk, network, board, gossip, delivery, threads, requester, vendor, store, clock)
@@ -204,13 +208,19 @@ async def _sweep(board: Board, store: Store, clock: Clock) -> None:
     """Take down what is over; but only while wall clock and steady clock agree, or one wrong hour would wipe the
     board, tombstones and all."""
     offset = clock.now() - clock.steady()
+    not_before = 0.0
     while True:
         await trio.sleep(SWEEP_EVERY)
-        drift = clock.now() - clock.steady() - offset
-        if abs(drift) > MAX_SKEW:
-            log.warning("the wall clock jumped, nothing is swept until it is steady again", seconds=round(drift))
+        jump = clock.now() - clock.steady() - offset
+        if abs(jump) > MAX_SKEW:
+            log.warning("the wall clock jumped, nothing is swept until it is steady again", seconds=round(jump))
             offset = clock.now() - clock.steady()
+            not_before = clock.steady() + STEADY_FOR
+        if clock.steady() < not_before:
             continue
-        over = board.sweep(clock.now())
+        board.sweep(clock.now())
+        stored = await store.transact(lambda tx: tx.posting_ids())
+        # Also what was evicted: the store holds no more than the board.
+        over = [one for one in stored if board.get(one) is None]
         if over:
-            await store.transact(lambda tx, ids=[one.id for one in over]: tx.drop_postings(ids))  # type: ignore[misc]
+            await store.transact(lambda tx, ids=over: tx.drop_postings(ids))  # type: ignore[misc]

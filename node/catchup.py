@@ -25,6 +25,7 @@ from .clock import Chance
 from .conversation import Conversation, expect_binaries, expect_bytes, expect_int, expect_words
 from .gossip import Gossip
 from .network.seam import LinkUp, Network, NetworkError, PeerId, Stream
+from .policy import Shares
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -47,8 +48,11 @@ TURN_SECONDS = 20.0
 MAX_PAGES = 200
 """Pages of one round, some 50,000 wishes; what is behind them comes with another link or the next round."""
 
-SERVED_AT_ONCE = 16
-"""Streams answered at the same time. The next ones wait their turn inside the stream's flow control."""
+SERVED_AT_ONCE = 4
+"""Streams of one peer; it needs one."""
+
+QUESTIONS_PER_SECOND, QUESTION_BURST = 10.0, 50.0
+"""Of one peer. A page of a full board costs some 20 ms; who asks faster waits for the answer."""
 
 
 class CatchUp:
@@ -67,7 +71,8 @@ class CatchUp:
         self._on_heard = on_heard
         self._peers: dict[PeerId, trio.CancelScope] = {}
         self._again: dict[PeerId, trio.Event] = {}
-        self._served = trio.CapacityLimiter(SERVED_AT_ONCE)
+        self._served: Counter[PeerId] = Counter()
+        self._shares = Shares(QUESTIONS_PER_SECOND, QUESTION_BURST)
         self.counters: Counter[str] = Counter()
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
@@ -165,21 +170,31 @@ class CatchUp:
     # ------------------------------------------------------------------------------------------------ answering
 
     async def _answer(self, stream: Stream) -> None:
+        if self._served[stream.peer] >= SERVED_AT_ONCE:
+            self.counters["too_many_streams"] += 1
+            await stream.reset()
+            return
         conversation = Conversation(stream)
-        async with self._served:
-            try:
-                while True:
-                    with trio.fail_after(TURN_SECONDS * 2):
-                        question = await conversation.listen()
-                        if question is None:
-                            return
-                        await self._answer_one(conversation, question)
-            except Refused as refused:
-                self.counters[refused.reason.value] += 1
-                await stream.reset()
-            except trio.TooSlowError:
-                self.counters["idle"] += 1
-                await stream.reset()
+        self._served[stream.peer] += 1
+        try:
+            while True:
+                with trio.fail_after(TURN_SECONDS * 2):
+                    question = await conversation.listen()
+                    if question is None:
+                        return
+                    if not self._shares.take(stream.peer, trio.current_time()):
+                        await trio.sleep(SERVED_AT_ONCE / QUESTIONS_PER_SECOND)
+                    await self._answer_one(conversation, question)
+        except Refused as refused:
+            self.counters[refused.reason.value] += 1
+            await stream.reset()
+        except trio.TooSlowError:
+            self.counters["idle"] += 1
+            await stream.reset()
+        finally:
+            self._served[stream.peer] -= 1
+            if not self._served[stream.peer]:
+                del self._served[stream.peer]
 
     async def _answer_one(self, conversation: Conversation, question: list[Value]) -> None:
         match question:

@@ -99,6 +99,24 @@ def write_config(path: Path, net: str, port: int | None = None) -> None:
     path.chmod(0o600)
 
 
+def check_ports(listen: tuple[str, ...]) -> None:
+    """Could these addresses be listened on now? Asked before a home is made, so that a "no" leaves nothing behind.
+
+    Raises Trouble. The network asks again when it listens: it is the one that counts.
+    """
+    from .network.address import parse_address
+
+    for text in listen:
+        address = parse_address(text)
+        with socket.socket(socket.AF_INET if address.kind == "ip4" else socket.AF_INET6) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address.host, address.port))
+            except OSError as wrong:
+                hint = "Choose another address or port with --listen; port 0 finds a free one."
+                raise Trouble("listen", f"cannot listen on {text}: {wrong.strerror}", hint) from None
+
+
 def free_port() -> int:
     """A TCP port nobody listens on now. 0 (any) if twenty tries found none."""
     for port in random.sample(PORTS, 20):

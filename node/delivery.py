@@ -14,17 +14,17 @@ import structlog
 import trio
 
 from protocol.deal import Ack, Problem
-from protocol.envelope import Hint, HintCode, Item, digest, read_item, zero_bits
+from protocol.envelope import Hint, HintCode, Item, digest, item_stamp_bits, read_item, zero_bits
 from protocol.errors import Refused
 from protocol.exchange import Move, Outcome, Side
 from protocol.framing import Deframer, frame_with_length
 from protocol.kinds import Body
 from protocol.letter import open_letter, write_letter
-from protocol.limits import MAX_ITEM
+from protocol.limits import MAX_ITEM, MAX_LIFE, MAX_SKEW
 from protocol.message import Draft, Message
 
 from .clock import Chance, Clock
-from .network.seam import LinkDown, LinkUp, Network, NetworkError, PeerId, Stream
+from .network.seam import LinkUp, Network, NetworkError, PeerId, Stream, StreamError
 from .policy import DialBook, Shares
 from .store import OutboxRow, Store, Tx
 from .threads import End, LiveThread, Threads, new_thread, save, thread_id
@@ -37,7 +37,10 @@ log = structlog.get_logger("delivery")
 PROTOCOL = "/intentcast/direct/1"
 
 ACK_WAIT = 10.0
-"""Seconds after which an unacknowledged item is sent again on a stream that still lives."""
+"""Seconds after which an unacknowledged item is sent again on a stream that still lives, doubling to LAST_RETRY."""
+
+SEND_WITHIN = 30.0
+"""Seconds a peer may leave unread what we send. Then its stream is reset: it must not make anybody else wait."""
 
 FIRST_RETRY, LAST_RETRY = 0.25, 300.0
 """Seconds between attempts to reach a party, doubling, with jitter."""
@@ -50,6 +53,9 @@ ITEMS_PER_SECOND, ITEM_BURST = 50.0, 200.0
 
 MAX_BAD_ITEMS = 16
 """Refused items on one stream before it is reset."""
+
+MAX_HEARD, MAX_HEARD_BYTES = 512, 2 * 1024 * 1024
+"""What one party may make us keep in one thread: 64 offers, withdrawn and acknowledged, are under 200 messages."""
 
 
 class Role(Protocol):
@@ -74,12 +80,17 @@ class Line:
     stream: Stream
     lock: trio.Lock = field(default_factory=trio.Lock)
     closed: trio.Event = field(default_factory=trio.Event)
-    sent: set[bytes] = field(default_factory=set)
-    """Ids of messages already sent on it: once a line, until the wait for the ack is over."""
+    useful: bool = False
+    """Something believed came on it: when it breaks, coming back at once is worth while."""
 
     async def send(self, data: bytes) -> None:
-        async with self.lock:
-            await self.stream.send_all(frame_with_length(data))
+        """Raises NetworkError, also when the peer does not read."""
+        with trio.move_on_after(SEND_WITHIN) as scope:
+            async with self.lock:
+                await self.stream.send_all(frame_with_length(data))
+        if scope.cancelled_caught:
+            await self.stream.reset()
+            raise StreamError("the peer does not read what we send")
 
 
 @dataclass(slots=True)
@@ -88,8 +99,22 @@ class Pending:
 
     row: OutboxRow
     item: Item
+    digest: bytes
     not_before: float = 0.0
-    """Steady time before which it is not sent again: the other side asked for patience."""
+    """Steady time before which it is not sent at all: the other side asked for patience."""
+    line: Line | None = None
+    """The line it went out on last."""
+    tries: int = 0
+    again_at: float = 0.0
+    """Steady time at which it is said once more on that line."""
+
+    def due_at(self, line: Line) -> float:
+        return max(self.not_before, self.again_at if self.line is line else 0.0)
+
+    def sent_on(self, line: Line, now: float) -> None:
+        self.line = line
+        self.again_at = now + min(LAST_RETRY, ACK_WAIT * 2 ** min(self.tries, 10))
+        self.tries += 1
 
 
 class Delivery:
@@ -104,7 +129,10 @@ class Delivery:
         self._net = net
         self._roles: dict[Side, Role] = {}
         self._lines: dict[PeerId, Line] = {}
+        self._opening: dict[PeerId, trio.Lock] = {}
         self._pending: dict[bytes, OrderedDict[bytes, Pending]] = {}
+        self._by_digest: dict[bytes, tuple[bytes, bytes]] = {}
+        """Item's digest -> (thread, message) of what is pending: what hints are about."""
         self._couriers: dict[bytes, trio.Event] = {}
         self._shares = Shares(ITEMS_PER_SECOND, ITEM_BURST)
         self._dials = DialBook(net)
@@ -128,12 +156,16 @@ class Delivery:
         answers: Message,
         exp: int,
         also: Callable[[Tx, Message], None] | None = None,
+        check: Callable[[], None] | None = None,
     ) -> tuple[Message, tuple[Move, ...]]:
         """Say something to the other party: stored now, delivered when it can be. `answers` is what `ref` names.
 
-        `also` writes into the same transaction. Raises Refused for what no receiver would believe.
+        `also` writes into the same transaction. `check` raises if it must not be said after all: between a decision
+        and the thread's turn, the other party may have spoken. Raises Refused for what no receiver would believe.
         """
         async with live.lock:
+            if check is not None:
+                check()
             return await self._post(live, kind, body, answers=answers, exp=exp, also=also)
 
     async def _post(
@@ -161,8 +193,7 @@ class Delivery:
 
         await self._store.transact(work)
         outcome = live.thread.add(message, now)
-        row = OutboxRow(message.id, live.id, kind, encoded, exp, "QUEUED", None, 0, now, None)
-        self._pending.setdefault(live.id, OrderedDict())[message.id] = Pending(row, item)
+        self._wait_for_ack(OutboxRow(message.id, live.id, kind, encoded, exp, "QUEUED", None, 0, now, None), item)
         self._wake_courier(live)
         return message, outcome.moves
 
@@ -173,7 +204,8 @@ class Delivery:
             kind=kind,
             body=body,
             net=self._net,
-            at=min(now, exp - 1),
+            # Never too early for its end, nor too late: what is due must be sayable on a clock that jumped.
+            at=max(min(now, exp - 1), exp - MAX_LIFE),
             exp=exp,
             seq=live.next_seq,
             salt=self._chance.bytes(16),
@@ -206,9 +238,8 @@ class Delivery:
         """QUEUED, CONNECTING or SENT for a message of ours under way; None when it is settled or unknown."""
         for thread, pending in self._pending.items():
             if message_id in pending:
-                live = self._threads.get(thread)
-                line = self._lines.get(live.peer) if live is not None and live.peer is not None else None
-                if line is not None and message_id in line.sent:
+                line = pending[message_id].line
+                if line is not None and not line.closed.is_set():
                     return "SENT"
                 return "CONNECTING" if thread in self._couriers else "QUEUED"
         return None
@@ -222,9 +253,13 @@ class Delivery:
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled: carry what waits, re-dial open threads, answer streams."""
         for row in await self._store.transact(lambda tx: tx.unsettled()):
-            item = read_item(row.item)
-            assert isinstance(item, Item)
-            self._pending.setdefault(row.thread, OrderedDict())[row.id] = Pending(row, item)
+            try:
+                item = read_item(row.item)
+            except Refused as refused:
+                log.error("a stored item cannot be read any more", kind=row.kind, reason=refused.reason.value)
+                continue
+            if isinstance(item, Item) and self._threads.get(row.thread) is not None:
+                self._wait_for_ack(row, item)
         async with trio.open_nursery() as nursery, self._network.watch_links() as links:
             self._nursery = nursery
             self._network.serve(PROTOCOL, self._answer_stream)
@@ -235,9 +270,27 @@ class Delivery:
             async for event in links:
                 peer = event.link.peer if isinstance(event, LinkUp) else event.peer
                 for live in self._threads.of_peer(peer):
-                    # A new link carries what waits; a lost one is mended while an offer or an accept is open.
-                    if self._pending.get(live.id) or (isinstance(event, LinkDown) and live.thread.live is not None):
+                    # A new link carries what waits; a lost one is mended while an offer or an accept is open. A
+                    # courier that is on its way sees for itself that its line is closed, and keeps its patience.
+                    if isinstance(event, LinkUp):
+                        if self._pending.get(live.id):
+                            self._wake_courier(live)
+                    elif live.id not in self._couriers and live.thread.live is not None:
                         self._wake_courier(live)
+
+    def _wait_for_ack(self, row: OutboxRow, item: Item) -> None:
+        pending = Pending(row, item, item.digest)
+        self._pending.setdefault(row.thread, OrderedDict())[row.id] = pending
+        self._by_digest[pending.digest] = (row.thread, row.id)
+
+    def _done_with(self, thread: bytes, message_id: bytes) -> None:
+        """Nothing more is sent of it."""
+        queue = self._pending.get(thread)
+        pending = queue.pop(message_id, None) if queue is not None else None
+        if pending is not None:
+            self._by_digest.pop(pending.digest, None)
+        if not queue:
+            self._pending.pop(thread, None)
 
     def _wake_courier(self, live: LiveThread) -> None:
         if self._nursery is None:
@@ -258,96 +311,123 @@ class Delivery:
                 await self._drop_expired(live)
                 if not self._pending.get(live.id) and (reached or live.thread.live is None):
                     return
+                line: Line | None = None
                 try:
                     line = await self._connect(live)
                     reached = True
                     await self._send_pending(live, line)
-                    retry = FIRST_RETRY
-                    wait = ACK_WAIT
+                    await _wait_any(self._until_next(live, line), wake, line.closed)
+                    if line.closed.is_set():
+                        raise StreamError("the stream ended")
                 except NetworkError as error:
                     log.debug("not reached", error=str(error))
                     self.counters["not_reached"] += 1
-                    line = None
-                    wait = retry * self._chance.choices.uniform(0.8, 1.2)
+                    reached = False
+                    if line is not None and line.useful:
+                        retry = FIRST_RETRY
+                    # The first moment cannot be cut short: a peer that lets us in and hangs up makes nobody spin.
+                    pause = retry * self._chance.choices.uniform(0.8, 1.2)
+                    await trio.sleep(min(pause, FIRST_RETRY))
+                    await _wait_any(pause - FIRST_RETRY, wake)
                     retry = min(LAST_RETRY, retry * 2)
-                await self._wait_any(wait, wake, line)
-                reached = reached and line is not None and not line.closed.is_set()
         finally:
             del self._couriers[live.id]
 
-    async def _wait_any(self, seconds: float, wake: trio.Event, line: Line | None) -> None:
-        with trio.move_on_after(seconds) as scope:
-            async with trio.open_nursery() as nursery:
-
-                async def until(event: trio.Event) -> None:
-                    await event.wait()
-                    nursery.cancel_scope.cancel()
-
-                nursery.start_soon(until, wake)
-                if line is not None:
-                    nursery.start_soon(until, line.closed)
-                await trio.sleep_forever()
-        if scope.cancelled_caught and line is not None:
-            line.sent.clear()  # the acks did not come: say it again
-
     async def _send_pending(self, live: LiveThread, line: Line) -> None:
-        now = self._clock.steady()
         for pending in list(self._pending.get(live.id, {}).values()):
-            if pending.row.id in line.sent or now < pending.not_before:
+            now = self._clock.steady()
+            if now < pending.due_at(line) or pending.row.id not in self._pending.get(live.id, {}):
                 continue
-            line.sent.add(pending.row.id)
+            pending.sent_on(line, now)
             await line.send(pending.item.encoded())
+
+    def _until_next(self, live: LiveThread, line: Line) -> float:
+        """Seconds until something of this thread is due on this line, or over."""
+        now, wall = self._clock.steady(), self._clock.now()
+        times = [
+            max(0.0, min(pending.due_at(line) - now, pending.row.exp - wall))
+            for pending in self._pending.get(live.id, {}).values()
+        ]
+        return max(0.05, min(times, default=ACK_WAIT))
 
     async def _drop_expired(self, live: LiveThread) -> None:
         now = self._clock.now()
-        queue = self._pending.get(live.id, OrderedDict())
-        for message_id, pending in list(queue.items()):
+        for message_id, pending in list(self._pending.get(live.id, {}).items()):
             if now >= pending.row.exp:
-                del queue[message_id]
+                self._done_with(live.id, message_id)
                 reason = pending.row.reason or "expired"
-                await self._store.transact(lambda tx, id=message_id, why=reason: tx.settle(id, "FAILED", now, why))  # type: ignore[misc]
+                await self._store.transact(
+                    lambda tx, id=message_id, why=reason: tx.settle(id, live.id, "FAILED", now, why)  # type: ignore[misc]
+                )
                 self.counters["expired_unacknowledged"] += 1
-        if not queue:
-            self._pending.pop(live.id, None)
 
     # ----------------------------------------------------------------------------------------------- connecting
 
     async def _connect(self, live: LiveThread) -> Line:
         """A line to the thread's other party. Raises NetworkError."""
-        if live.peer is not None:
-            line = self._lines.get(live.peer)
+        failure: NetworkError = NetworkError("no way to the other party is known")
+        peers = live.peers()
+        linked = {link.peer for link in self._network.links()}
+        for peer in peers:
+            line = self._lines.get(peer)
             if line is not None and not line.closed.is_set():
                 return line
-            if any(link.peer == live.peer for link in self._network.links()):
-                return await self._open_line(live.peer)
-        known = self.find_addresses(live.peer) if live.peer is not None else ()
-        failure: NetworkError = NetworkError("no way to the other party is known")
-        for address in (*live.routes, *known):
-            if not self._dials.may_dial(live.root, address, self._clock.steady()):
-                continue
-            try:
-                peer = await self._network.dial(address)
-            except NetworkError as error:
-                failure = error
-                if live.peer is None:  # one we have reached before may be away for a while
-                    self._dials.failed(live.root, address)
-                continue
-            self._dials.reached(live.root, address)
-            live.peer = peer
-            return await self._open_line(peer)
+            if peer in linked:
+                try:
+                    return await self._open_line(peer)
+                except NetworkError as error:
+                    failure = error
+        for address in live.routes:
+            found = await self._dial(live, address, live.root)
+            if isinstance(found, Line):
+                return found
+            failure = found or failure
+        for address in [address for peer in peers for address in self.find_addresses(peer)]:
+            # Signed by that very peer, so no wish can aim us there; the cap per target stays.
+            found = await self._dial(live, address, None)
+            if isinstance(found, Line):
+                return found
+            failure = found or failure
         raise failure
 
-    async def _open_line(self, peer: PeerId) -> Line:
-        stream = await self._network.open_stream(peer, PROTOCOL)
-        existing = self._lines.get(peer)
-        if existing is not None and not existing.closed.is_set():
-            await stream.reset()  # the other side was faster
-            return existing
-        line = Line(stream)
-        self._lines[peer] = line
-        assert self._nursery is not None
-        self._nursery.start_soon(self._read_line, line)
+    async def _dial(self, live: LiveThread, address: str, root: bytes | None) -> "Line | NetworkError | None":
+        """A line, or why there is none; None if we may not even try."""
+        if not self._dials.may_dial(root, address, self._clock.steady()):
+            return None
+        try:
+            peer = await self._network.dial(address)
+        except NetworkError as error:
+            if live.peer is None:  # one we have reached before may be away for a while
+                self._dials.failed(root, address)
+            return error
+        self._dials.reached(root, address)
+        try:
+            line = await self._open_line(peer)
+        except NetworkError as error:
+            return error
+        live.peer = live.peer or peer
         return line
+
+    async def _open_line(self, peer: PeerId) -> Line:
+        lock = self._opening.setdefault(peer, trio.Lock())
+        try:
+            async with lock:  # many threads can lead to one peer: one stream is enough for all
+                existing = self._lines.get(peer)
+                if existing is not None and not existing.closed.is_set():
+                    return existing
+                stream = await self._network.open_stream(peer, PROTOCOL)
+                existing = self._lines.get(peer)
+                if existing is not None and not existing.closed.is_set():
+                    await stream.reset()  # the other side was faster
+                    return existing
+                line = Line(stream)
+                self._lines[peer] = line
+                assert self._nursery is not None
+                self._nursery.start_soon(self._read_line, line)
+                return line
+        finally:
+            if not lock.locked() and self._opening.get(peer) is lock:
+                del self._opening[peer]
 
     async def _answer_stream(self, stream: Stream) -> None:
         line = Line(stream)
@@ -387,7 +467,10 @@ class Delivery:
         item = read_item(encoded)
         peer = line.stream.peer
         if isinstance(item, Hint):
-            await self._take_hint(item)
+            if self._shares.take(peer, self._clock.steady()):
+                await self._take_hint(item)
+            else:
+                self.counters["over_share"] += 1
             return
         now = self._clock.now()
         if now >= item.exp:
@@ -417,13 +500,22 @@ class Delivery:
             root=end.root,
             expected_author=self._expected_author(end),
         )
+        line.useful = True
+        wait = message.head.at - MAX_SKEW - now
+        if wait > 0:  # from the future: believed when its time has come, not remembered until then
+            self.counters["early"] += 1
+            await line.send(Hint(item_digest, HintCode.BUSY, wait).encoded())
+            return
         live = self._thread_for(end, message)
         if live is None:
             self.counters["not_welcome"] += 1
             await line.send(Hint(item_digest, HintCode.BUSY, 300).encoded())
             return
         async with live.lock:
-            await self._take(live, message, item_digest, line)
+            reply = await self._take(live, message, item_digest, peer)
+        # Sent without the lock: a peer that does not read holds up its own stream, not what we want to say or decide.
+        if reply is not None:
+            await line.send(reply)
 
     def _expected_author(self, end: End) -> bytes | None:
         if end.is_box:
@@ -444,17 +536,23 @@ class Delivery:
             live.thread.add(known, self._clock.now())
         return live
 
-    async def _take(self, live: LiveThread, message: Message, item_digest: bytes, line: Line) -> None:
+    async def _take(self, live: LiveThread, message: Message, item_digest: bytes, peer: PeerId) -> bytes | None:
+        """Decide, store and answer one message. What goes back on the stream, if anything."""
         now = self._clock.now()
         stored = await self._store.transact(lambda tx: tx.message(message.id))
         if stored is not None:
             # The same message in another item: sealed again, or copied. Once is enough.
             self.counters["duplicates"] += 1
-            if stored.answer is not None:
-                await line.send(stored.answer)
-            return
+            return stored.answer
+        if live.heard >= MAX_HEARD or live.heard_bytes + len(message.frame) > MAX_HEARD_BYTES:
+            self.counters["thread_full"] += 1
+            return Hint(item_digest, HintCode.BUSY, int(LAST_RETRY)).encoded()
         outcome = live.thread.add(message, now)
-        live.learn_route(message, line.stream.peer)
+        if outcome.dropped:
+            self.counters["too_early"] += 1
+            return None  # neither kept nor acknowledged: it comes again
+        live.count(message)
+        live.learn_route(message, peer)
         role = self._roles[live.side]
         answer = self._answer(live, message, item_digest, outcome, now) if message.expects_ack() else None
 
@@ -471,21 +569,19 @@ class Delivery:
                 answer=answer,
             )
             if message.kind in ("ack", "problem"):
-                tx.settle(message.ref, "ACKED", now, None if message.kind == "ack" else _problem_code(message))
+                why = None if message.kind == "ack" else _problem_code(message)
+                tx.settle(message.ref, live.id, "ACKED", now, why)
             save(tx, live)
             role.record(tx, live, message, outcome)
 
-        await self._store.transact(work)
+        with trio.CancelScope(shield=True):  # decided already: memory and store must not part when the stream goes
+            await self._store.transact(work)
         self.counters[f"received_{message.kind}"] += 1
         if message.kind in ("ack", "problem"):
             self._settle(live, message.ref)
-        try:
-            if answer is not None:
-                await line.send(answer)
-        except NetworkError:
-            pass  # it will be asked for again, and is stored
         if self._nursery is not None:
             self._nursery.start_soon(role.received, live, message, outcome)
+        return answer
 
     def _answer(self, live: LiveThread, message: Message, item_digest: bytes, outcome: Outcome, now: int) -> bytes:
         body: Ack | Problem = Ack(item_digest)
@@ -496,11 +592,7 @@ class Delivery:
         return item.encoded()
 
     def _settle(self, live: LiveThread, message_id: bytes) -> None:
-        queue = self._pending.get(live.id)
-        if queue is not None:
-            queue.pop(message_id, None)
-            if not queue:
-                del self._pending[live.id]
+        self._done_with(live.id, message_id)
         self._settled.set()
         self._settled = trio.Event()
         if live.id in self._couriers:
@@ -509,26 +601,42 @@ class Delivery:
     async def _take_hint(self, hint: Hint) -> None:
         """Advice about an item of ours. It may change when we resend, never what is true."""
         self.counters[f"hint_{hint.code.value}"] += 1
-        for thread, queue in self._pending.items():
-            for message_id, pending in queue.items():
-                if pending.item.digest != hint.digest:
-                    continue
-                now = self._clock.steady()
-                if hint.code is HintCode.NEED_BITS:
-                    if not 0 < hint.arg <= MAX_MINED_BITS:
-                        return
-                    item = await trio.to_thread.run_sync(_mine_item, pending.item, hint.arg)
-                    queue[message_id] = Pending(pending.row, item)
-                elif hint.code is HintCode.BUSY:
-                    pending.not_before = now + max(1, min(hint.arg, LAST_RETRY))
-                else:
-                    pending.not_before = now + LAST_RETRY
-                    pending.row = replace(pending.row, reason=hint.code.value)
-                live = self._threads.get(thread)
-                line = self._lines.get(live.peer) if live is not None and live.peer is not None else None
-                if line is not None:
-                    line.sent.discard(message_id)
+        pending = self._pending_item(hint.digest)
+        if pending is None:
+            return
+        now = self._clock.steady()
+        if hint.code is HintCode.NEED_BITS:
+            if not item_stamp_bits(pending.item) < hint.arg <= MAX_MINED_BITS:
                 return
+            item = await trio.to_thread.run_sync(_mine_item, pending.item, hint.arg)
+            if self._pending_item(hint.digest) is not pending:
+                return  # settled meanwhile
+            pending.item, pending.line = item, None
+        elif hint.code is HintCode.BUSY:
+            pending.not_before = now + max(1, min(hint.arg, LAST_RETRY))
+        else:
+            pending.not_before = now + LAST_RETRY
+            pending.row = replace(pending.row, reason=hint.code.value)
+        if pending.row.thread in self._couriers:
+            self._couriers[pending.row.thread].set()
+
+    def _pending_item(self, item_digest: bytes) -> Pending | None:
+        thread, message_id = self._by_digest.get(item_digest, (b"", b""))
+        return self._pending.get(thread, OrderedDict()).get(message_id)
+
+
+async def _wait_any(seconds: float, *events: trio.Event) -> None:
+    """Until one of them happens, or so many seconds."""
+    with trio.move_on_after(max(0.0, seconds)):
+        async with trio.open_nursery() as nursery:
+
+            async def until(event: trio.Event) -> None:
+                await event.wait()
+                nursery.cancel_scope.cancel()
+
+            for event in events:
+                nursery.start_soon(until, event)
+            await trio.sleep_forever()
 
 
 def _mine_item(item: Item, bits: int) -> Item:

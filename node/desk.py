@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import trio
 
 from protocol.board import Board
-from protocol.categories import DIVISIONS, UnknownCategory, resolve
+from protocol.categories import UnknownCategory, resolve
 from protocol.errors import Refused
 from protocol.exchange import Side, State, Talk
 from protocol.intent import ACTIONS, Intent

@@ -79,7 +79,7 @@ def money_of(number: int | Decimal, currency: str) -> Money:
 
 
 def format_money(money: Money) -> str:
-    """`240.50 EUR`; what `parse_money` reads back."""
+    """`240.50 EUR`. `parse_money` reads it back, but for three decimals: `1.200 KWD` can be read in two ways."""
     return f"{format_minor(money.minor, money.currency)} {money.currency}"
 
 

@@ -71,13 +71,16 @@ class Peering:
         self._meeting = meeting
         self._records: OrderedDict[PeerId, AddressRecord] = OrderedDict()
         self._good: dict[PeerId, Address] = {}
+        self._silent: set[PeerId] = set()
+        """Linked peers that had no answer: not asked again on this link."""
         self._look_now = trio.Event()
         self.counters: Counter[str] = Counter()
 
     def addresses_of(self, peer: PeerId) -> tuple[Address, ...]:
         """Where a peer was last known to be."""
         record = self._records.get(peer)
-        found = record.addresses if record is not None else ()
+        fresh = record is not None and self._clock.now() < record.message.head.exp
+        found = record.addresses if record is not None and fresh else ()
         return (*found, self._good[peer]) if peer in self._good else found
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
@@ -92,7 +95,8 @@ class Peering:
                 match event:
                     case LinkUp(link) if link.outbound:
                         nursery.start_soon(self._meet, link.peer)
-                    case LinkDown():
+                    case LinkDown(peer):
+                        self._silent.discard(peer)
                         self._look_now.set()
 
     # --------------------------------------------------------------------------------------------------- dialling
@@ -134,9 +138,16 @@ class Peering:
                         self.counters["dial_failed"] += 1
                         continue
                     await self._remember(peer, address)
+                await self._ask_again()
             with trio.move_on_after(LOOK_EVERY * self._chance.choices.uniform(0.8, 1.2)):
                 await self._look_now.wait()
                 await trio.sleep(FIRST_RETRY)
+
+    async def _ask_again(self) -> None:
+        """Those we chose may know more by now: who came first to a new market knows nobody else yet."""
+        for link in self._network.links():
+            if link.outbound and self._chosen() < WANTED and link.peer not in self._silent:
+                await self._meet(link.peer)
 
     def _chosen(self) -> int:
         return sum(1 for link in self._network.links() if link.outbound)
@@ -144,8 +155,9 @@ class Peering:
     def _candidates(self) -> list[Address]:
         linked = {link.peer for link in self._network.links()} | {self._network.peer_id}
         known = {peer: address for peer, address in self._good.items() if peer not in linked}
+        now = self._clock.now()
         for peer, record in self._records.items():
-            if peer not in linked:
+            if peer not in linked and now < record.message.head.exp:
                 known.setdefault(peer, self._chance.choices.choice(record.addresses))
         addresses = [address for address in known.values() if may_be_dialled(address, self._net)]
         self._chance.choices.shuffle(addresses)
@@ -163,6 +175,7 @@ class Peering:
         try:
             stream = await self._network.open_stream(peer, PROTOCOL)
         except NetworkError:
+            self._silent.add(peer)
             return
         try:
             with trio.fail_after(TURN_SECONDS):
@@ -170,13 +183,17 @@ class Peering:
                 await stream.finish()
             if len(answer) != 2 or answer[0] != "records":
                 raise Refused(Reason.REQUEST, "not a list of records")
+            before = len(self._records)
             for frame in expect_binaries(answer[1])[:RECORDS_AT_ONCE]:
                 self._take_record(frame)
-            self._look_now.set()
+            if len(self._records) > before:
+                self._look_now.set()
         except (NetworkError, trio.TooSlowError):
             self.counters["ask_failed"] += 1
+            self._silent.add(peer)
         except Refused as refused:
             self.counters[refused.reason.value] += 1
+            self._silent.add(peer)
         finally:
             with trio.CancelScope(shield=True):
                 await stream.close()
@@ -198,8 +215,11 @@ class Peering:
         )
         return speak(draft, self._key).frame
 
-    def _take_record(self, frame: bytes) -> None:
+    def _take_record(self, frame: bytes, by: PeerId | None = None) -> None:
+        """`by`: whose it must be. Who asks tells of itself only, or one peer could fill the book with thousands."""
         record = read_record(frame, self._net, self._clock.now())
+        if by not in (None, record.peer):
+            raise Refused(Reason.AUTHOR, "a record of somebody else")
         if record.peer == self._network.peer_id:
             return
         held = self._records.get(record.peer)
@@ -224,7 +244,7 @@ class Peering:
                     case _:
                         raise Refused(Reason.REQUEST, "not a question for peers")
                 if frame:
-                    self._take_record(frame)
+                    self._take_record(frame, stream.peer)
                 records: list[Value] = list(self._some_records(limit, stream.peer))
                 await conversation.say("records", records)
         except Refused as refused:

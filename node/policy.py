@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from protocol.terms import Route
 
 TRIES_PER_WISH = 3
-"""Dials to ways back named by somebody we have never reached: enough for a hiccup, too few to aim a market."""
+"""Failed dials per hour to ways back named by somebody we have never reached: enough for a hiccup, too few to aim a
+market. Per hour, because a person's laptop sleeps for two and wants its offers all the same."""
 
 TRIES_PER_TARGET = 10
 """Failed dials to one host and port across all wishes, per hour."""
@@ -40,22 +41,31 @@ class DialBook:
     by_target: Counter[str] = field(default_factory=Counter)
     since: float = 0.0
 
-    def may_dial(self, root: bytes, address: str, now: float) -> bool:
+    def may_dial(self, root: bytes | None, address: str, now: float) -> bool:
+        """`root`: the wish that names this address; None if the peer that lives there says so itself."""
         if now - self.since > 3600:
             self.since = now
+            self.by_root.clear()
             self.by_target.clear()
         if not may_be_dialled(address, self.net):
             return False
-        return self.by_root[root] < TRIES_PER_WISH and self.by_target[target_of(address)] < TRIES_PER_TARGET
+        return (root is None or self.by_root[root] < TRIES_PER_WISH) and (
+            self.by_target[target_of(address)] < TRIES_PER_TARGET
+        )
 
-    def failed(self, root: bytes, address: str) -> None:
+    def failed(self, root: bytes | None, address: str) -> None:
+        # Whoever fills a book within the hour starts it afresh for the others, not for the target he fills it with.
         if len(self.by_root) > 50_000:
             self.by_root.clear()
-        self.by_root[root] += 1
+        if len(self.by_target) > 50_000:
+            self.by_target = Counter(dict(self.by_target.most_common(1_000)))
+        if root is not None:
+            self.by_root[root] += 1
         self.by_target[target_of(address)] += 1
 
-    def reached(self, root: bytes, address: str) -> None:
-        self.by_root.pop(root, None)
+    def reached(self, root: bytes | None, address: str) -> None:
+        if root is not None:
+            self.by_root.pop(root, None)
         self.by_target.pop(target_of(address), None)
 
 

@@ -3,8 +3,9 @@
 Fresh keys for every wish, the private limit never in anything that leaves, one accept at a time.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -43,7 +44,14 @@ POOL = 10
 
 TICK = 1.0
 
+PUBLISH_AGAIN = 15.0
+"""Seconds between two looks for somebody to tell what nobody has heard yet, besides every new subscription."""
+
 OPEN_STATES = frozenset({"OPEN", "DECIDING"})
+
+_ENDS = {"awarded": "AWARDED", "withdrawn": "WITHDRAWN", "expired": "EXPIRED"}
+_REASONS = {state: reason for reason, state in _ENDS.items()}
+"""A close's reason -> the wish's state, and back."""
 
 
 @dataclass(slots=True, eq=False)
@@ -176,27 +184,41 @@ class Requester:
             for wish in [wish for wish in self._wishes.values() if not wish.published]:
                 if self._clock.now() < wish.current.head.exp and self._gossip.subscribers(wish.division):
                     await self._publish(wish)
-            await self._gossip.wait_subscription()
+            with trio.move_on_after(PUBLISH_AGAIN):  # what came while we published was told to nobody
+                await self._gossip.wait_subscription()
 
     async def _tick(self) -> None:
         now = self._clock.now()
         for live in self._threads:
-            moves = live.thread.tick(now)
-            if moves and live.side is Side.REQUESTER:
-                await self._after_moves(live, moves)
+            if live.side is Side.REQUESTER and not live.lock.locked():
+                await self._after_moves(live, live.thread.tick(now))
         for wish in list(self._wishes.values()):
-            decided = self._decided(wish) if wish.is_open else None
-            if decided is not None and decided.state is State.CONFIRMED:
-                await self._close(wish, "awarded")  # confirmed just before a crash
-            elif wish.is_open and now >= wish.revision.head.exp and decided is None:
-                await self._close(wish, "expired")
-            elif (
-                wish.closed_at is not None
-                and self._threads.end(wish.end.box) is not None
-                and now >= wish.closed_at + THREAD_GRACE
-            ):
-                await self._store.transact(lambda tx, root=wish.root: tx.forget_keys(root))  # type: ignore[misc]
-                self._threads.forget_ends(wish.root)
+            if wish.lock.locked():
+                continue  # being decided about this very moment
+            if wish.is_open:
+                decided = self._decided(wish)
+                if decided is not None and decided.state is State.CONFIRMED:
+                    await self._close(wish, "awarded")  # confirmed just before a crash
+                elif decided is None and now >= wish.revision.head.exp:
+                    await self._close(wish, "expired")
+                elif decided is None and wish.state == "DECIDING":
+                    await self._set_state(wish, "OPEN")  # refused or lapsed just before a crash
+            elif wish.closed_at is None:
+                await self._close(wish, _REASONS.get(wish.state, "expired"))  # ended just before a crash
+            elif wish.end.keys is not None and now >= wish.closed_at + THREAD_GRACE:
+                await self._forget(wish)
+
+    async def _forget(self, wish: Wish) -> None:
+        """The forward secrecy we promise: what was sealed to this wish can be read by nobody any more."""
+        end = wish.end
+        await self._store.transact(lambda tx: tx.forget_keys(end.box, end.me))
+        await self._store.checkpoint()
+        self._threads.forget_end(end)
+        wish.end = replace(end, keys=None)
+
+    async def _set_state(self, wish: Wish, state: str) -> None:
+        await self._store.transact(lambda tx: tx.put_wish(replace(wish.row(), state=state)))
+        wish.state = state
 
     # ------------------------------------------------------------------------------------------------------- asking
 
@@ -235,7 +257,7 @@ class Requester:
         """Replace a wish whole: offers for the old revision are void from now on."""
         async with wish.lock:
             self._check_free(wish)
-            now = self._clock.now()
+            now = max(self._clock.now(), wish.current.head.at)
             intent = body(wish.end.box)
             if division_of(intent.category) != wish.division:
                 raise refused(
@@ -253,15 +275,23 @@ class Requester:
                 ref=wish.current.id,
                 root=wish.root,
             )
-            replaced, wish.current, wish.revision = wish.current, message, message
-            wish.limit, wish.published, wish.last_exp = limit, False, max(wish.last_exp, message.head.exp)
+            replaced = wish.current
+            last_exp = max(wish.last_exp, message.head.exp)
+            row = replace(
+                wish.row(),
+                limit_minor=limit.minor if limit else None,
+                limit_currency=limit.currency if limit else None,
+                published=False,
+            )
 
             def work(tx: Tx) -> None:
-                tx.put_wish(wish.row())
+                tx.put_wish(row)
                 self._store_revision(tx, wish, message, now, replaced.id)
                 self._events.write(tx, "wish.updated", {"intent": wish.root.hex(), "revision": message.id.hex()})
 
             await self._store.transact(work)
+            wish.current = wish.revision = message
+            wish.limit, wish.published, wish.last_exp = limit, False, last_exp
             self._gossip.hear(wish.division, message.frame)
             await self._tell_threads(wish, message)
             return wish, await self._publish(wish)
@@ -277,7 +307,7 @@ class Requester:
         if published.peers and not wish.published:
             wish.published = True
             await self._store.transact(lambda tx: tx.put_wish(wish.row()))
-        return published.peers
+        return tuple(published.peers)
 
     async def _say(
         self,
@@ -325,6 +355,7 @@ class Requester:
         found = [
             self.judge(wish, live, talk)
             for live in self._threads.of_root(wish.root)
+            if live.side is Side.REQUESTER
             for talk in live.thread.talks.values()
         ]
         return sorted(
@@ -347,15 +378,13 @@ class Requester:
         self, live: LiveThread, talk: Talk, *, contact: str, note: str | None, options: tuple[str, ...]
     ) -> Message:
         """Say yes to exactly this offer. Returns the accept: its id is the contract's, once confirmed."""
-        wish = self._wishes[live.root]
+        wish = self._wish_of(live)
         async with wish.lock:
             self._check_free(wish)
             now = self._clock.now()
-            live.thread.tick(now)
-            if talk.state is not State.OFFERED:
-                raise refused(
-                    "state", f"this offer is {talk.state.value.lower()}", "Only an open offer can be accepted."
-                )
+            if not live.lock.locked():
+                await self._after_moves(live, live.thread.tick(now))
+            _check_offered(talk, "accepted")
             offer = talk.offer.body
             assert isinstance(offer, Offer)
             unknown = sorted(set(options) - {option.name for option in offer.options})
@@ -367,29 +396,35 @@ class Requester:
 
             def also(tx: Tx, message: Message) -> None:
                 tx.add_disclosure(live.root, live.other, "contact", now)
-                wish.state = "DECIDING"
-                tx.put_wish(wish.row())
+                tx.put_wish(replace(wish.row(), state="DECIDING"))
                 self._write_state(tx, live, talk, State.ACCEPTED)
 
+            def check() -> None:
+                _check_offered(talk, "accepted")
+                if self._clock.now() >= exp:
+                    raise refused("state", "this offer has expired", "Only an open offer can be accepted.")
+
             try:
-                message, _ = await self._delivery.post(live, "accept", body, answers=talk.offer, exp=exp, also=also)
+                message, _ = await self._delivery.post(
+                    live, "accept", body, answers=talk.offer, exp=exp, also=also, check=check
+                )
             except Refused as wrong:
                 raise refused("accept", f"this cannot be said: {wrong.detail}") from None
+            wish.state = "DECIDING"
         self._announce()
         return message
 
     async def decline(self, live: LiveThread, talk: Talk, reason: str | None) -> None:
         """Say no. The reason leaves only if the person gives one, and never for a wish with a private limit: a few
         such answers would reveal it."""
-        wish = self._wishes[live.root]
+        wish = self._wish_of(live)
         if reason is not None and wish.limit is not None:
             raise refused(
                 "reason",
                 "this wish has a private limit, and reasons could reveal it",
                 "Decline without a reason.",
             )
-        if talk.state is not State.OFFERED:
-            raise refused("state", f"this offer is {talk.state.value.lower()}", "Only an open offer can be declined.")
+        _check_offered(talk, "declined")
         await self._decline(live, talk, reason)
         self._announce()
 
@@ -404,11 +439,17 @@ class Requester:
                     "an accept is under way for this wish",
                     "Wait for the vendor's answer, or for its deadline.",
                 )
-        await self._close(wish, "withdrawn")
+            await self._close_locked(wish, "withdrawn")
 
     async def wait_moved(self) -> None:
         """Until some offer changes its state."""
         await self._moved.wait()
+
+    def _wish_of(self, live: LiveThread) -> Wish:
+        wish = self._wishes.get(live.root)
+        if wish is None or live.end.keys is None:
+            raise refused("keys", "the keys of this wish were deleted", "It is long over: ask again.")
+        return wish
 
     def _check_free(self, wish: Wish) -> None:
         """award: one. The person's own node sees to it that one wish makes one contract."""
@@ -424,7 +465,7 @@ class Requester:
 
     def _decided(self, wish: Wish) -> Talk | None:
         for live in self._threads.of_root(wish.root):
-            for talk in live.thread.talks.values():
+            for talk in live.thread.talks.values() if live.side is Side.REQUESTER else ():
                 if talk.state in (State.ACCEPTED, State.CONFIRMED):
                     return talk
         return None
@@ -433,42 +474,77 @@ class Requester:
         def also(tx: Tx, message: Message) -> None:
             self._write_state(tx, live, talk, State.DECLINED)
 
-        body = Decline(reason)
-        await self._delivery.post(live, "decline", body, answers=talk.offer, exp=talk.offer.head.exp, also=also)
+        await self._delivery.post(
+            live,
+            "decline",
+            Decline(reason),
+            answers=talk.offer,
+            exp=talk.offer.head.exp,
+            also=also,
+            check=lambda: _check_offered(talk, "declined"),
+        )
 
     async def _close(self, wish: Wish, reason: str) -> None:
-        """Losers are told first, each by a letter; then the market, by a tombstone."""
-        if not wish.is_open:
+        async with wish.lock:
+            await self._close_locked(wish, reason)
+
+    async def _close_locked(self, wish: Wish, reason: str) -> None:
+        """The end is stored first, so that a crash cannot undo it; then losers are told, each by a letter; then the
+        market, by a tombstone. What a crash leaves undone of it is done at the next start."""
+        if wish.closed_at is not None:
             return
-        now = self._clock.now()
-        wish.state = {"awarded": "AWARDED", "withdrawn": "WITHDRAWN", "expired": "EXPIRED"}.get(reason, "CLOSED")
+        with trio.CancelScope(shield=True):  # whoever asked for it may go away meanwhile
+            if wish.is_open:
+                await self._set_state(wish, _ENDS[reason])
+            else:
+                reason = _REASONS.get(wish.state, "expired")
+            if wish.end.keys is None:  # a damaged store: nothing can be said any more
+                now = self._clock.now()
+                await self._store.transact(lambda tx: tx.put_wish(replace(wish.row(), closed_at=now)))
+                wish.closed_at = now
+                return
+            offers = await self._decline_losers(wish)
+            await self._bury(wish, reason, offers)
+
+    async def _decline_losers(self, wish: Wish) -> int:
+        """How many offers there were."""
         offers = 0
         for live in self._threads.of_root(wish.root):
-            live.thread.tick(now)
+            if live.side is not Side.REQUESTER:
+                continue
             for talk in list(live.thread.talks.values()):
                 offers += 1
-                if talk.state is State.OFFERED:
-                    await self._decline(live, talk, None)
+                if talk.state is State.OFFERED and self._clock.now() < talk.offer.head.exp:
+                    with contextlib.suppress(Trouble):  # it ended while we waited for our turn
+                        await self._decline(live, talk, None)
+        return offers
+
+    async def _bury(self, wish: Wish, reason: str, offers: int) -> None:
+        # Its exp is the greatest ever signed under the key, and `at` never decreases: also on a clock that jumped.
+        now = max(self._clock.now(), wish.current.head.at)
         exp = max(wish.last_exp, now + MIN_LIFE)
         body = IntentClose(wish.division, reason, offers)
         message = await self._say(
             wish.end.secrets()[0], "intent.close", body, now, exp, seq=wish.current.head.seq + 1, root=wish.root
         )
-        replaced, wish.current = wish.current, message
-        wish.closed_at, wish.published, wish.last_exp = now, False, exp
+        replaced = wish.current
+        row = replace(wish.row(), published=False, closed_at=now)
 
         def work(tx: Tx) -> None:
-            tx.put_wish(wish.row())
+            tx.put_wish(row)
             self._store_revision(tx, wish, message, now, replaced.id)
             self._events.write(tx, "wish.closed", {"intent": wish.root.hex(), "reason": reason})
 
         await self._store.transact(work)
+        wish.current, wish.closed_at, wish.published, wish.last_exp = message, now, False, exp
         self._gossip.hear(wish.division, message.frame)
         await self._tell_threads(wish, message)
         await self._publish(wish)
 
     async def _tell_threads(self, wish: Wish, message: Message) -> None:
         for live in self._threads.of_root(wish.root):
+            if live.side is not Side.REQUESTER:
+                continue
             outcome = live.thread.add(message, self._clock.now())
             await self._after_moves(live, outcome.moves)
         self._announce()
@@ -500,15 +576,16 @@ class Requester:
         """What follows from moves: a confirmed contract ends the wish, a refused one opens it again."""
         if not moves:
             return
-        wish = self._wishes[live.root]
         if not told:
             await self._store.transact(lambda tx: self._write_moves(tx, live, moves))
+        wish = self._wishes.get(live.root)
         for move in moves:
+            if wish is None:
+                break  # its own frames were damaged in the store; what was said in the thread still counts
             if move.after is State.CONFIRMED and wish.is_open:
                 await self._close(wish, "awarded")
             elif move.after in (State.REJECTED, State.LAPSED) and wish.state == "DECIDING":
-                wish.state = "OPEN"
-                await self._store.transact(lambda tx: tx.put_wish(wish.row()))
+                await self._set_state(wish, "OPEN")
         self._announce()
 
     def _write_moves(self, tx: Tx, live: LiveThread, moves: tuple[Move, ...]) -> None:
@@ -526,6 +603,11 @@ class Requester:
         self._events.announce()
         self._moved.set()
         self._moved = trio.Event()
+
+
+def _check_offered(talk: Talk, done: str) -> None:
+    if talk.state is not State.OFFERED:
+        raise refused("state", f"this offer is {talk.state.value.lower()}", f"Only an open offer can be {done}.")
 
 
 def check_life(life: int) -> None:

@@ -5,7 +5,7 @@ cannot differ.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import trio
 
@@ -64,8 +64,11 @@ class LiveThread:
     """The transport peer last seen for the other party."""
     routes: tuple[str, ...] = ()
     """Addresses the other party named, newest first."""
+    heard: int = 0
+    heard_bytes: int = 0
+    """How many messages of the other party we keep, and their size: bounded by delivery."""
     lock: trio.Lock = field(default_factory=trio.Lock)
-    """One message is decided, stored and answered at a time."""
+    """One message is decided, stored and answered at a time; time passes for a thread only between them."""
 
     @property
     def root(self) -> bytes:
@@ -79,6 +82,16 @@ class LiveThread:
     def other(self) -> bytes:
         """The other party's signing key."""
         return self.thread.vendor if self.side is Side.REQUESTER else self.thread.requester
+
+    def count(self, message: Message) -> None:
+        """A message of the other party is kept."""
+        self.heard += 1
+        self.heard_bytes += len(message.frame)
+
+    def peers(self) -> tuple[str, ...]:
+        """Transport peers the other party may be: the one last seen first, then those it named."""
+        named = (route.rpartition("/p2p/")[2] for route in self.routes)
+        return tuple(dict.fromkeys((*((self.peer,) if self.peer is not None else ()), *named)))
 
     def learn_route(self, message: Message, peer: str | None) -> None:
         """Where an answer to this message can go: the stream it came on, and the ways back it names."""
@@ -133,8 +146,12 @@ class Threads:
     def end(self, box: bytes) -> End | None:
         return self._ends.get(box)
 
-    def forget_ends(self, root: bytes) -> None:
-        self._ends = {public: end for public, end in self._ends.items() if end.root != root}
+    def forget_end(self, end: End) -> None:
+        """Its secrets were deleted from the store, and now here. By box, for a root is only somebody's claim."""
+        self._ends.pop(end.box, None)
+        for live in self.of_root(end.root):
+            if live.end.box == end.box:
+                live.end = replace(live.end, keys=None)
 
     def get(self, id: bytes) -> LiveThread | None:
         return self._by_id.get(id)
@@ -143,7 +160,7 @@ class Threads:
         return tuple(self._by_root.get(root, ()))
 
     def of_peer(self, peer: str) -> list[LiveThread]:
-        return [live for live in self if live.peer == peer]
+        return [live for live in self if peer in live.peers()]
 
     def add(self, live: LiveThread) -> LiveThread:
         self._by_id[live.id] = live

@@ -92,6 +92,7 @@ class Board:
     _postings: dict[Register, Posting] = field(default_factory=dict)
     _by_id: dict[bytes, Register] = field(default_factory=dict)
     _bytes: Counter[str] = field(default_factory=Counter)
+    _shelves: dict[str, "_Shelf"] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.bits < 0:
@@ -152,9 +153,10 @@ class Board:
                 raise Refused(Reason.SUPERSEDED)
             self._remove(register)
         held = message.kind != "intent.close" or (present is not None and present.held)
-        self._postings[register] = Posting(message, via, held)
+        posting = self._postings[register] = Posting(message, via, held)
         self._by_id[message.id] = register
-        self._bytes[division] += self._postings[register].size
+        self._bytes[division] += posting.size
+        self._shelves.setdefault(division, _Shelf()).add(register, posting)
         return present.message if present is not None else None
 
     # --------------------------------------------------------------------------------------------------- reading
@@ -207,26 +209,51 @@ class Board:
 
     def _victim(self, division: str) -> Register | None:
         """First tombstones of wishes never held, then the oldest from the link that brought most bytes."""
-        loose = {
-            register: posting
-            for register, posting in self._postings.items()
-            if register[1] == division and posting.via != OURS and register[0] not in self.pinned
-        }
-        for register, posting in loose.items():
-            if not posting.held:
+        shelf = self._shelves[division]
+        for register in shelf.orphans:
+            if self._is_loose(register):
                 return register
-        brought: Counter[str] = Counter()
-        for posting in loose.values():
-            brought[posting.via] += posting.size
-        if not brought:
-            return None
-        heaviest = max(sorted(brought), key=lambda via: brought[via])
-        return next(register for register, posting in loose.items() if posting.via == heaviest)
+        # Nearly always the heaviest link has something loose: only what is pinned makes us look at the next.
+        for via in sorted(shelf.brought, key=lambda via: (-shelf.brought[via], via)):
+            for register in shelf.by_link[via]:
+                if self._is_loose(register):
+                    return register
+        return None
+
+    def _is_loose(self, register: Register) -> bool:
+        return register[0] not in self.pinned and self._postings[register].via != OURS
 
     def _remove(self, register: Register) -> None:
         posting = self._postings.pop(register)
         del self._by_id[posting.message.id]
         self._bytes[register[1]] -= posting.size
+        self._shelves[register[1]].remove(register, posting)
+
+
+@dataclass(slots=True)
+class _Shelf:
+    """One division's postings in the order they came, by what eviction asks for: a full board must not be slow."""
+
+    orphans: dict[Register, None] = field(default_factory=dict)
+    """Tombstones of wishes that never hung here."""
+    by_link: dict[str, dict[Register, None]] = field(default_factory=dict)
+    brought: Counter[str] = field(default_factory=Counter)
+    """Bytes by link."""
+
+    def add(self, register: Register, posting: Posting) -> None:
+        if not posting.held:
+            self.orphans[register] = None
+        self.by_link.setdefault(posting.via, {})[register] = None
+        self.brought[posting.via] += posting.size
+
+    def remove(self, register: Register, posting: Posting) -> None:
+        self.orphans.pop(register, None)
+        link = self.by_link[posting.via]
+        del link[register]
+        self.brought[posting.via] -= posting.size
+        if not link:
+            del self.by_link[posting.via]
+            del self.brought[posting.via]
 
 
 def _beats(new: Message, old: Message) -> bool:

@@ -52,6 +52,8 @@ class Talk:
     """The confirm or reject."""
     ended_by: bytes | None = None
     """Id of the message that ended it, if a message did."""
+    superseded: Message | None = None
+    """An accept that came when its author knew better, and was not answered yet."""
     withdrawals: set[bytes] = field(default_factory=set)
     """Ids of all its vendor's withdrawals, also of those that came after another end."""
 
@@ -103,6 +105,8 @@ class Thread:
         if message.id in self._ids:
             return NOTHING
         if message.kind in ("intent", "intent.update", "intent.close"):
+            if message.author != self.requester:
+                return NOTHING  # whoever claims this wish's root with another key
             self._ids.add(message.id)
             return Outcome(self._revise(message))
         if message.kind != "offer" and not self._knows(message.ref):
@@ -212,6 +216,7 @@ class Thread:
             return Outcome(owes="state")
         if self.side is Side.VENDOR and talk.state in (State.WITHDRAWN, State.VOID):
             if not self._still_stands(talk, message):
+                talk.superseded = message
                 return Outcome(owes="superseded")
             # The person had not acknowledged the change when accepting: for this accept it did not happen.
             moves: tuple[Move, ...] = (_move(talk, State.ACCEPTED),)
@@ -230,6 +235,9 @@ class Thread:
         return all(self.acks.get(end, accept.head.seq) >= accept.head.seq for end in newer | talk.withdrawals)
 
     def _answer(self, message: Message, now: int) -> Outcome:
+        for other in self.talks.values():
+            if other.superseded is not None and other.superseded.id == message.ref:
+                other.superseded = None
         talk = self.talk_of(message.ref)
         if talk is None or talk.accept is None or talk.accept.id != message.ref or talk.answer is not None:
             return Outcome(owes="state")

@@ -9,10 +9,12 @@ jumps, days pass in milliseconds. Every node lives in a task of its own, so each
 """
 
 import hashlib
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import trio
 
@@ -20,11 +22,13 @@ from node.app import Node, run_node
 from node.clock import SeededChance, VirtualClock
 from node.network.memory import Conditions, MemoryWorld
 from node.network.seam import Network
-from node.store import Store, open_store
-from node.vendor.catalogue import Catalogue
+from node.store import Store, Tx, open_store
+from node.vendor.catalogue import Catalogue, load_catalogue
 from protocol.keys import SigningKey
 
 NET = "test"
+
+T = TypeVar("T")
 
 OpenNetwork = Callable[[str], Any]
 """name -> async context manager of a Network."""
@@ -34,13 +38,51 @@ def seed_of(name: str) -> bytes:
     return hashlib.sha256(name.encode()).digest()
 
 
+class Killed(BaseException):
+    """The power went."""
+
+
+class FragileStore(Store):
+    """A store whose process can be killed at any of its transactions: just before it, or just after it is durable.
+    From then on nothing reaches it, whatever dying tasks still try."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store._engine, inline=store._inline)
+        self.count = 0
+        self.die_before = self.die_after = 0
+        """Number of the transaction at which it happens; 0: never."""
+        self.dead = False
+        self.on_death: Callable[[], None] = lambda: None
+
+    async def transact(self, work: Callable[[Tx], T]) -> T:
+        if self.dead:
+            raise Killed
+        self.count += 1
+        number = self.count
+        if number == self.die_before:
+            self.die()
+        found = await super().transact(work)
+        if number == self.die_after:
+            self.die()
+        return found
+
+    def die(self) -> None:
+        self.dead = True
+        self.on_death()
+        raise Killed
+
+    def revive(self) -> None:
+        self.dead = False
+        self.die_before = self.die_after = 0
+
+
 @dataclass(eq=False)
 class Neighbour:
     """One node of the town, over all its lives."""
 
     name: str
     town: "Town"
-    store: Store
+    store: FragileStore
     settings: dict[str, Any]
     clock: VirtualClock | None
     lives: int = 0
@@ -60,19 +102,33 @@ class Neighbour:
     def peer_id(self) -> str:
         return self.node.peer_id
 
+    @property
+    def is_up(self) -> bool:
+        return not self._gone.is_set()
+
     async def stop(self) -> None:
         """The node ends; its store stays."""
         self._scope.cancel()
         await self._gone.wait()
 
+    async def wait_gone(self) -> None:
+        await self._gone.wait()
+
     async def crash(self) -> None:
         """As kill -9: links break at once, nothing is said."""
+        self.store.dead = True
+        self._fall()
+        await self._gone.wait()
+
+    def _fall(self) -> None:
         if self.town.world is not None:
-            self.town.world.crash(self.peer_id)
-        await self.stop()
+            self.town.world.crash(MemoryWorld.peer_id(seed_of(self.name)))
+        self._scope.cancel()
 
     async def start(self, **changed: Any) -> "Neighbour":
         self.settings.update(changed)
+        self.store.revive()
+        self.store.on_death = self._fall
         self.lives += 1
         await self.town.nursery.start(self._live)
         return self
@@ -96,6 +152,8 @@ class Neighbour:
                     ) as self.node:
                         task_status.started()
                         await trio.sleep_forever()
+        except* Killed:
+            pass
         finally:
             self._gone.set()
 
@@ -116,12 +174,13 @@ class Town:
         meeting: bool = False,
         catalogue: Catalogue | None = None,
         skew: int = 0,
+        path: Path | None = None,
         **settings: Any,
     ) -> Neighbour:
         """A new node, linked to the town's first one unless `join` says otherwise."""
         if join is None:
             join = tuple(self.neighbours.values())[:1]
-        store = await self.stack.enter_async_context(open_store(None))
+        store = FragileStore(await self.stack.enter_async_context(open_store(path)))
         settings.update(join=tuple(other.address for other in join), meeting=meeting, catalogue=catalogue)
         clock = VirtualClock(skew=skew) if self.world is not None else None
         neighbour = Neighbour(name, self, store, settings, clock)
@@ -130,6 +189,48 @@ class Town:
         for other in join:
             await wait_until(neighbour, lambda node, other=other: _linked(node, other.peer_id))
         return neighbour
+
+
+ALPINE = """
+name = "Alpine Cars"
+contact = "+33 4 00 00 00 00"
+categories = ["mobility.**"]
+currency = "EUR"
+tz = "Europe/Paris"
+valid_for = "2h"
+
+[items.duster]
+title = "Dacia Duster 4x4"
+category = "mobility.car"
+action = "rent"
+price = "{price}"
+per = "day"
+stock = {stock}
+places = ["iata:LYS"]
+
+[items.duster.properties]
+drive = "4x4"
+winter_tyres = true
+"""
+
+
+def car_hire(price: str = "48.00", stock: int = 3) -> Catalogue:
+    """A shop that answers SKIING. The price is per day, and the skiers stay six."""
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write(ALPINE.format(price=price, stock=stock))
+        file.flush()
+        return load_catalogue(Path(file.name))
+
+
+def by_hand(price: int = 41_200, **more: Any) -> dict[str, Any]:
+    """An offer that answers SKIING, made by a person. Price in cents."""
+    return {
+        "name": "Bob",
+        "contact": "bob@example.org",
+        "total": {"minor": price, "currency": "EUR"},
+        "props": [{"name": "drive", "value": "4x4"}],
+        **more,
+    }
 
 
 def _linked(node: Node, peer: str) -> bool:
@@ -175,6 +276,32 @@ async def wait_until(
             if found if isinstance(found, bool) else await found:
                 return
             await trio.sleep(0.02)
+
+
+async def wait_heard(neighbour: Neighbour, intent: str, seconds: float = 30.0) -> None:
+    """Until a node has this wish on its board, open."""
+
+    async def heard(_node: Node) -> bool:
+        return any(view["id"] == intent for view in await neighbour.desk.heard())
+
+    await wait_until(neighbour, heard, seconds)
+
+
+async def wait_state(neighbour: Neighbour, id_text: str, state: str, seconds: float = 30.0) -> dict[str, Any]:
+    """Until a wish, offer or contract of this node has this state."""
+    view: dict[str, Any] = {}
+
+    async def reached(_node: Node) -> bool:
+        nonlocal view
+        found = await neighbour.desk.show(id_text)
+        view = found[found["kind"]]
+        return bool(view["state"] == state)
+
+    try:
+        await wait_until(neighbour, reached, seconds)
+    except trio.TooSlowError:
+        raise AssertionError(f"{neighbour.name} has {view.get('state')!r}, not {state!r}") from None
+    return view
 
 
 async def wait_offers(person: Neighbour, intent: str, count: int, seconds: float = 30.0) -> dict[str, Any]:

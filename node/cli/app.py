@@ -9,7 +9,7 @@ import typer
 
 from node.trouble import Exit, Trouble, usage
 
-from . import deals, files, network, options, running, wishes
+from . import ask, deals, files, network, options, running, wishes
 from .output import print_trouble, say
 
 UsageError: Any = typer.BadParameter.__mro__[1]
@@ -41,7 +41,7 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "First steps": (files.demo,),
     "Your node": (running.init, running.up, network.status, network.peers, network.invite),
     "What you want": (
-        wishes.ask,
+        ask.ask,
         wishes.offers,
         deals.accept,
         deals.decline,

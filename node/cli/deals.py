@@ -119,7 +119,11 @@ def accept(
             say("Nothing was sent.")
             raise typer.Exit(Exit.FAILURE)
     body = {"contact": contact, "options": option or [], "wait": seconds} | ({"note": note} if note else {})
-    view = client.post("offers", found, "accept", body=body, wait=seconds)
+    try:
+        view = client.post("offers", found, "accept", body=body, wait=seconds)
+    except KeyboardInterrupt:
+        say(f"Interrupted. The accept may be out, and it binds: look with intentcast show {short(found)}")
+        raise typer.Exit(Exit.INTERRUPTED) from None
     contract = view["contract"]
     if as_json:
         print_json(view)

@@ -1,5 +1,6 @@
 """Make a home, and run the node in it until it is told to stop."""
 
+import gc
 import signal
 import sys
 from pathlib import Path
@@ -83,7 +84,7 @@ def up(
 
     intentcast up --join /ip4/203.0.113.5/tcp/20123/p2p/12D3KooW...
     """
-    from node.config import load_config
+    from node.config import check_ports, load_config
     from node.home import Home as HomeDirectory
 
     flags = {
@@ -95,9 +96,11 @@ def up(
         "log_level": log_level,
     }
     directory = HomeDirectory(home_path(home))
-    load_config(directory.path, flags)  # what is wrong is said before anything is made
+    config = load_config(directory.path, flags)  # what is wrong is said before anything is made
     first = not directory.exists
-    made = directory.make(load_config(directory.path, flags).net)
+    if first:
+        check_ports(config.listen)
+    made = directory.make(config.net)
     if made and first:
         say(f"Made a home at {directory.path}: {', '.join(name for name in made if '/' not in name)}.")
         say("The keys in it are this node. They are not encrypted: keep the disk to yourself, and keep a copy.")
@@ -127,6 +130,8 @@ def _run(config: "Config", directory: "HomeDirectory", as_json: bool, until_stdi
             if isinstance(leaf, Trouble) and all(isinstance(other, Trouble) for other in leaves):
                 raise leaf from None
         raise
+    finally:
+        gc.freeze()  # or Python searches all that was imported for cycles before it ends, for up to a second
     return Exit.INTERRUPTED if stopped_by == [signal.SIGINT] else Exit.OK
 
 
@@ -172,7 +177,8 @@ async def _end_with_stdin() -> None:
 
     import trio
 
-    while await trio.lowlevel.wait_readable(sys.stdin.fileno()) is None:
+    while True:
+        await trio.lowlevel.wait_readable(sys.stdin.fileno())
         if not os.read(sys.stdin.fileno(), 4096):
             signal.raise_signal(signal.SIGTERM)
             return

@@ -31,13 +31,40 @@ class Store:
         self._engine = engine
         self._inline = inline
         self._one_writer = trio.CapacityLimiter(1)
+        self._broken: Trouble | None = None
+        self._breaks = trio.Event()
 
     async def transact(self, work: Callable[[Tx], T]) -> T:
-        """Do `work` in one transaction. If it raises, nothing of it happened. Not cancelled half-way."""
+        """Do `work` in one transaction. If it raises, nothing of it happened. Not cancelled half-way.
+
+        Raises Trouble when SQLite does not do its work (a full disk, say); the node then ends, see wait_broken."""
+        try:
+            if self._inline:
+                await trio.lowlevel.checkpoint()
+                return self._run(work)
+            return await trio.to_thread.run_sync(self._run, work, limiter=self._one_writer)
+        except (OperationalError, DatabaseError) as error:
+            self._broken = Trouble("store", f"the store does not work: {error.orig}", "Is the disk full?")
+            self._breaks.set()
+            raise self._broken from error
+
+    async def wait_broken(self) -> None:
+        """Until a transaction fails; raises its Trouble. What memory and store hold may differ from then on, and some
+        stream's handler may have taken the error for its own: the node must not go on."""
+        await self._breaks.wait()
+        assert self._broken is not None
+        raise self._broken
+
+    async def checkpoint(self) -> None:
+        """Cut the write-ahead log: what was deleted is then overwritten in the file, and gone from the log."""
         if self._inline:
             await trio.lowlevel.checkpoint()
-            return self._run(work)
-        return await trio.to_thread.run_sync(self._run, work, limiter=self._one_writer)
+        else:
+            await trio.to_thread.run_sync(self._cut_log, limiter=self._one_writer)
+
+    def _cut_log(self) -> None:
+        with self._engine.connect() as connection:
+            connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
 
     def transact_nowait(self, work: Callable[[Tx], T]) -> T:
         """The same, blocking: for start-up and for commands that read a stopped node's store."""

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, text, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from . import tables as t
@@ -117,10 +117,12 @@ class Tx:
         columns = (t.boxes.c.public, t.boxes.c.secret, t.boxes.c.root, t.boxes.c.side)
         return [(row[0], row[1], row[2], row[3]) for row in self._db.execute(select(*columns))]
 
-    def forget_keys(self, root: bytes) -> None:
-        """Delete a wish's secrets. secure_delete overwrites them in the file; the WAL is cut at the next checkpoint."""
-        self._db.execute(delete(t.boxes).where(t.boxes.c.root == root))
-        self._db.execute(update(t.wishes).where(t.wishes.c.root == root).values(secret=None))
+    def forget_keys(self, box: bytes, author: bytes | None) -> None:
+        """Delete the secret of a box, and of the own wish by this author. secure_delete overwrites them in the file;
+        the WAL is cut by Store.checkpoint."""
+        self._db.execute(delete(t.boxes).where(t.boxes.c.public == box))
+        if author is not None:
+            self._db.execute(update(t.wishes).where(t.wishes.c.author == author).values(secret=None))
 
     # -------------------------------------------------------------------------------------------------- threads
 
@@ -208,17 +210,20 @@ class Tx:
         self._db.execute(upsert(t.outbox).values(row).on_conflict_do_nothing())
 
     def unsettled(self) -> list[OutboxRow]:
-        query = select(t.outbox).where(t.outbox.c.state.in_(("QUEUED", "SENT"))).order_by(t.outbox.c.queued_at)
+        """In the order they were queued."""
+        waiting = t.outbox.c.state.in_(("QUEUED", "SENT"))
+        query = select(t.outbox).where(waiting).order_by(t.outbox.c.queued_at, text("rowid"))
         return [OutboxRow(**row._mapping) for row in self._db.execute(query)]
 
     def outbox_row(self, id: bytes) -> OutboxRow | None:
         row = self._db.execute(select(t.outbox).where(t.outbox.c.id == id)).first()
         return None if row is None else OutboxRow(**row._mapping)
 
-    def settle(self, id: bytes, state: str, now: int, reason: str | None = None) -> None:
-        """ACKED or FAILED(reason), for good."""
+    def settle(self, id: bytes, thread: bytes, state: str, now: int, reason: str | None = None) -> None:
+        """ACKED or FAILED(reason), for good; only what was said in this thread, whoever claims to have it."""
         values = {"state": state, "reason": reason, "settled_at": now}
-        self._db.execute(update(t.outbox).where(t.outbox.c.id == id, t.outbox.c.state != "ACKED").values(values))
+        mine = (t.outbox.c.id == id) & (t.outbox.c.thread == thread) & (t.outbox.c.state != "ACKED")
+        self._db.execute(update(t.outbox).where(mine).values(values))
 
     def outbox_counts(self) -> dict[str, int]:
         query = select(t.outbox.c.state, func.count()).group_by(t.outbox.c.state)
@@ -247,18 +252,26 @@ class Tx:
     def postings(self) -> list[PostingRow]:
         return [PostingRow(**row._mapping) for row in self._db.execute(select(t.postings))]
 
+    def posting_ids(self) -> list[bytes]:
+        return list(self._db.execute(select(t.postings.c.id)).scalars())
+
     def drop_postings(self, ids: list[bytes]) -> None:
         if ids:
-            self._db.execute(delete(t.postings).where(t.postings.c.id.in_(ids)))
+            for start in range(0, len(ids), 500):  # SQLite takes a bounded number of values in one statement
+                self._db.execute(delete(t.postings).where(t.postings.c.id.in_(ids[start : start + 500])))
 
     # ---------------------------------------------------------------------------------------------------- stock
 
-    def held(self, item: str, now: int) -> int:
-        """How many of an item are promised: confirmed, or held for an accept that is being decided."""
+    def held(self, item: str, now: int, besides: bytes = b"") -> int:
+        """How many of an item are promised to accepts other than `besides`: confirmed, or being decided."""
         query = select(func.coalesce(func.sum(t.holds.c.count), 0)).where(
-            t.holds.c.item == item, (t.holds.c.confirmed) | (t.holds.c.until > now)
+            t.holds.c.item == item, t.holds.c.accept != besides, (t.holds.c.confirmed) | (t.holds.c.until > now)
         )
         return int(self._db.execute(query).scalar_one())
+
+    def release(self, accept: bytes) -> None:
+        """The stock promised to an accept that came to nothing is free again."""
+        self._db.execute(delete(t.holds).where(t.holds.c.accept == accept))
 
     def hold(self, accept: bytes, item: str, count: int, until: int, confirmed: bool) -> None:
         row = {"accept": accept, "item": item, "count": count, "until": until, "confirmed": confirmed}

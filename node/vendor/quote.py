@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from node.money import format_minor
-from protocol.categories import is_below, matches_pattern
+from protocol.categories import canonical, is_below, matches_pattern
 from protocol.intent import Intent
 from protocol.match import WHOLE_TIME, Facts, Match, Unmet, match, match_facts, rank_key
 from protocol.offer import Cancellation, Fee, Line, Offer, Option
@@ -84,24 +84,19 @@ def quote(
     closest = Pass("category")
     for item in catalogue.items:
         # A wish for any vehicle is answered by who has cars: the category of the item is what it asks for.
-        if not listens and not is_below(item.category, intent.category):
+        if not listens and not is_below(item.category, canonical(intent.category)):
             continue
         try:
             found.append(_Attempt(catalogue, item, intent, now, stock_left).candidate())
         except _No as no:
             closest = max(closest, Pass(no.reason), key=_progress)
-    for candidate in sorted(found, key=lambda one: rank_key(intent, one.found, one.quote.offer.total)):
-        # Said openly, a deviation can cost more than it did: a must about the same property.
-        unmet = match(intent, candidate.quote.offer).unmet
-        if not unmet:
-            return candidate.quote
-        closest = max(closest, Pass(_reason(candidate.item, intent, unmet)), key=_progress)
-    return closest
+    if not found:
+        return closest
+    return min(found, key=lambda one: rank_key(intent, one.found, one.quote.offer.total)).quote
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    item: Item
     quote: Quote
     found: Match
 
@@ -162,7 +157,7 @@ class _Attempt:
         if found.over_limit:
             raise _No("limit")
         offer = replace(priced, meets=found.meets, deviates=found.deviates)
-        return _Candidate(item, Quote(offer, item.key, intent.quantity, valid_for), found)
+        return _Candidate(Quote(offer, item.key, intent.quantity, valid_for), found)
 
     def _judge(self, unmet: tuple[Unmet, ...]) -> None:
         if unmet:

@@ -22,6 +22,7 @@ from protocol.keys import BoxKey, SigningKey
 from protocol.limits import STOCK_HOLD, THREAD_GRACE
 from protocol.message import Message
 from protocol.offer import Offer, OfferWithdraw
+from protocol.schema import write
 from protocol.terms import Route
 
 from ..clock import Chance, Clock
@@ -72,6 +73,7 @@ class VendorRole:
         self._by_offer: dict[bytes, AnsweredRow] = {}
         self._contacts: dict[bytes, str] = {}
         self._queue_in, self._queue_out = trio.open_memory_channel[Message](1_000)
+        self._queue_was_full = False
         self._one_at_a_time = trio.Lock()
         self.counters: Counter[str] = Counter()
         delivery.set_role(Side.VENDOR, self)
@@ -106,24 +108,26 @@ class VendorRole:
                     for talk in list(live.thread.talks.values()):
                         if talk.state is State.ACCEPTED and talk.answer is None:
                             nursery.start_soon(self._decide, live, talk)
-            if self.catalogue is not None:
-                for posting in self._board:
-                    if posting.is_open:
-                        await self._queue_in.send(posting.message)
+                        elif talk.superseded is not None:
+                            nursery.start_soon(self._reject_superseded, live, talk.superseded)
+            self._queue_was_full = self.catalogue is not None  # what is on the board was heard in a former life
             while True:
+                self._look_at_board()
                 await trio.sleep(1.0)
                 await self._tick()
 
     async def _tick(self) -> None:
         now = self._clock.now()
         for live in self._threads:
-            if live.side is not Side.VENDOR:
+            if live.side is not Side.VENDOR or live.lock.locked():
                 continue
             for move in live.thread.tick(now):
                 await self._tell_state(live, move.offer, move.after)
-            if live.thread.talks and self._is_long_over(live, now) and self._threads.end(live.end.box):
-                await self._store.transact(lambda tx, root=live.root: tx.forget_keys(root))  # type: ignore[misc]
-                self._threads.forget_ends(live.root)
+            if live.end.keys is not None and live.thread.talks and self._is_long_over(live, now):
+                # By box and never by root: a root is what a wish's author claims, and anybody can claim another's.
+                await self._store.transact(lambda tx, box=live.end.box: tx.forget_keys(box, None))  # type: ignore[misc]
+                await self._store.checkpoint()
+                self._threads.forget_end(live.end)
 
     def _is_long_over(self, live: LiveThread, now: int) -> bool:
         talks = live.thread.talks.values()
@@ -138,14 +142,27 @@ class VendorRole:
         message = heard.message
         assert message is not None
         if message.kind == "intent.close":
-            for live in self._threads.of_root(message.root):
+            live = self._threads.get(thread_id(message.root, message.author, self._key.public))
+            if live is not None:
                 live.thread.add(message, self._clock.now())
+        elif self.catalogue is not None and not self._queue_was_full:
+            self._enqueue(message)
+
+    def _enqueue(self, message: Message) -> None:
+        try:
+            self._queue_in.send_nowait(message)
+        except trio.WouldBlock:
+            self.counters["queue_full"] += 1
+            self._queue_was_full = True  # it stays on the board, and we come back to it
+
+    def _look_at_board(self) -> None:
+        """Once there is room again: what did not fit into the queue."""
+        if not self._queue_was_full or self._queue_in.statistics().current_buffer_used:
             return
-        if self.catalogue is not None:
-            try:
-                self._queue_in.send_nowait(message)
-            except trio.WouldBlock:
-                self.counters["queue_full"] += 1  # it stays on the board: looked at after the next start
+        self._queue_was_full = False
+        for posting in self._board:
+            if posting.is_open and posting.message.id not in self._answered and not self._queue_was_full:
+                self._enqueue(posting.message)
 
     async def _answer_wishes(self, nursery: trio.Nursery) -> None:
         async for message in self._queue_out:
@@ -198,22 +215,33 @@ class VendorRole:
 
     async def offer_by_hand(self, message: Message, offer: Offer, valid_for: int, contact: str) -> Message:
         """Answer a wish with an offer somebody composed; a newer one replaces the older. Raises Trouble."""
-        now = self._clock.now()
-        posting = self._board.get(message.id)
-        if posting is None or not posting.is_open or now >= message.head.exp:
-            raise refused("closed", "this wish is not open any more")
+        if self._is_ours(message.author):
+            raise refused("own", "this is a wish of this very node", "Nobody needs an offer of their own.")
+        try:
+            write(Confirm(contact))  # it is said when somebody accepts: then it must be sayable
+        except Refused as wrong:
+            raise refused("contact", f"this contact cannot be told: {wrong.detail}") from None
         async with self._one_at_a_time:
+            posting = self._board.get(message.id)
+            if posting is None or not posting.is_open or self._clock.now() >= message.head.exp:
+                raise refused("closed", "this wish is not open any more")
             return await self._offer(message, offer, valid_for, None, 1, contact)
 
     async def _offer(
         self, wish: Message, offer: Offer, valid_for: int, item: str | None, count: int, contact: str
     ) -> Message:
         now = self._clock.now()
-        live = await self._thread_for(wish, now)
+        live, new_box = self._thread_for(wish, now)
         offer = replace(offer, reply=self._routes())
         rows: list[AnsweredRow] = []
 
         def also(tx: Tx, message: Message) -> None:
+            if new_box is not None:
+                tx.put_box(new_box.public, new_box.reveal(), wish.root, Side.VENDOR.value, now)
+            # The wish itself is part of what we will have to show: an offer means nothing without it.
+            tx.add_message(
+                id=wish.id, root=wish.root, thread=None, mine=False, kind=wish.kind, now=now, frame=wish.frame
+            )
             row = AnsweredRow(wish.id, self._key.public, message.id, "offered", item, count)
             tx.add_answered(row, now)
             tx.put_meta(f"contact:{message.id.hex()}", contact)
@@ -226,39 +254,51 @@ class VendorRole:
             message, _ = await self._delivery.post(live, "offer", offer, answers=wish, exp=exp, also=also)
         except Refused as wrong:
             raise refused("offer", f"this cannot be offered: {wrong.detail}") from None
+        if new_box is not None:
+            self._threads.add_end(live.end)
+            self._threads.add(live)
+        self._board.pinned.add(wish.author)
         self._note(rows[0])
         self._contacts[message.id] = contact
         self._events.announce()
         return message
 
-    async def _thread_for(self, wish: Message, now: int) -> LiveThread:
-        """Our thread with a wish's author: one, with an X25519 key of its own, however many revisions there are."""
+    def _thread_for(self, wish: Message, now: int) -> tuple[LiveThread, BoxKey | None]:
+        """Our thread with a wish's author: one, with an X25519 key of its own, however many revisions there are. A new
+        one, with its new key, is nothing yet: it is kept together with the first thing said in it."""
+        assert isinstance(wish.body, Intent)
         live = self._threads.get(thread_id(wish.root, wish.author, self._key.public))
+        box = None
         if live is None:
             box = BoxKey(self._chance.bytes(32))
-            end = make_end(self._key, box, wish.root, Side.VENDOR)
-            await self._store.transact(
-                lambda tx: tx.put_box(box.public, box.reveal(), wish.root, Side.VENDOR.value, now)
+            live = new_thread(
+                wish.root, wish.author, self._key.public, make_end(self._key, box, wish.root, Side.VENDOR)
             )
-            self._threads.add_end(end)
-            live = self._threads.add(new_thread(wish.root, wish.author, self._key.public, end))
-        self._board.pinned.add(wish.author)
+        if live.end.keys is None:
+            raise refused("keys", "the keys of this thread were deleted", "It is long over.")
+        try:
+            live.end.secrets()[1].vendor_side_keys(wish.body.box)
+        except ValueError:
+            raise refused("box", "this wish names a key that nothing can be sealed to") from None
         live.learn_route(wish, None)
         live.thread.add(wish, now)
-        # The wish itself is part of what we will have to show: an offer means nothing without it.
-        await self._store.transact(
-            lambda tx: tx.add_message(
-                id=wish.id, root=wish.root, thread=None, mine=False, kind=wish.kind, now=now, frame=wish.frame
-            )
-        )
-        return live
+        return live, box
 
     async def withdraw(self, live: LiveThread, talk: Talk) -> None:
         """Take an offer back. It still stands for a person who accepts before acknowledging this."""
         if talk.state is not State.OFFERED:
             raise refused("state", f"this offer is {talk.state.value.lower()}", "Only an open offer can be withdrawn.")
+        if live.end.keys is None:
+            raise refused("keys", "the keys of this thread were deleted", "It is long over.")
         exp = talk.offer.head.exp
-        await self._delivery.post(live, "offer.withdraw", OfferWithdraw(), answers=talk.offer, exp=exp)
+
+        def check() -> None:
+            if talk.state is not State.OFFERED:  # accepted while we waited for our turn
+                raise refused(
+                    "state", f"this offer is {talk.state.value.lower()}", "Only an open offer can be withdrawn."
+                )
+
+        await self._delivery.post(live, "offer.withdraw", OfferWithdraw(), answers=talk.offer, exp=exp, check=check)
         await self._tell_state(live, talk.offer.id, State.WITHDRAWN)
 
     def _note(self, row: AnsweredRow) -> None:
@@ -275,16 +315,22 @@ class VendorRole:
         for move in outcome.moves:
             told = {"intent": live.root.hex(), "offer": move.offer.hex(), "state": move.after.value.lower()}
             self._events.write(tx, "offer.state", told)
+            accept = live.thread.talks[move.offer].accept
+            if move.after is State.LAPSED and accept is not None:
+                tx.release(accept.id)  # our confirm came too late: there is no contract, so the stock is free
 
     async def received(self, live: LiveThread, message: Message, outcome: Outcome) -> None:
         self._events.announce()
         if outcome.owes == "superseded":
-            exp = message.head.exp
-            await self._delivery.post(live, "reject", Reject("superseded"), answers=message, exp=exp)
-            return
+            await self._reject_superseded(live, message)
         for move in outcome.moves:
             if move.after is State.ACCEPTED:
                 await self._decide(live, live.thread.talks[move.offer])
+
+    async def _reject_superseded(self, live: LiveThread, accept: Message) -> None:
+        if self._clock.now() < accept.head.exp and live.end.keys is not None:
+            body = Reject("superseded")
+            await self._delivery.post(live, "reject", body, answers=accept, exp=accept.head.exp)
 
     async def _decide(self, live: LiveThread, talk: Talk) -> None:
         """Confirm an accept, or say why not. Stock is held while this is decided and for good once confirmed."""
@@ -294,6 +340,9 @@ class VendorRole:
         async with self._one_at_a_time:
             now = self._clock.now()
             if talk.answer is not None or talk.state is not State.ACCEPTED or now >= accept.head.exp:
+                return
+            if live.end.keys is None:
+                log.error("an accept cannot be answered: the keys of its thread are not in this home")
                 return
             row = self._by_offer.get(talk.offer.id)
             item, count = (row.item, row.count) if row is not None else (None, 1)
@@ -310,15 +359,16 @@ class VendorRole:
                 )
                 self.counters["rejected_sold_out"] += 1
             else:
-                reference = accept.id.hex()[:8].upper()
-                body = Confirm(contact, reference)
+                body = Confirm(contact, accept.id.hex()[:8].upper())
 
                 def also(tx: Tx, message: Message) -> None:
                     if item is not None:
                         tx.hold(accept.id, item, count, accept.head.exp, True)
                     self._tell_answer(live, talk)(tx, message)
 
-                await self._delivery.post(live, "confirm", body, answers=accept, exp=accept.head.exp, also=also)
+                # It lives longer than the accept: a confirm that comes too late is answered, so that we learn of it.
+                exp = accept.head.exp + THREAD_GRACE
+                await self._delivery.post(live, "confirm", body, answers=accept, exp=exp, also=also)
                 self.counters["confirmed"] += 1
         self._events.announce()
 
@@ -326,7 +376,7 @@ class VendorRole:
         if item is None or self.catalogue is None:
             return True
         stock = next((entry.stock for entry in self.catalogue.items if entry.key == item), None)
-        if stock is not None and stock - tx.held(item, now) < count:
+        if stock is not None and stock - tx.held(item, now, besides=accept) < count:
             return False
         tx.hold(accept, item, count, now + STOCK_HOLD, False)
         return True

@@ -41,12 +41,15 @@ a bug of this node and leaves `handle`."""
 
 @dataclass(frozen=True, slots=True)
 class PeerUp:
-    """A peer can be written to and speaks gossip. Said again for a peer that is up: only `outbound` is updated."""
+    """A peer can be written to and speaks gossip. Said again for a peer that is up: only `outbound` and `ip` are
+    updated."""
 
     peer: PeerId
     outbound: bool
     """We dialled it: it counts for the outbound quota."""
     protocol: str = "/meshsub/1.1.0"
+    ip: str = ""
+    """Where it was seen, as text; for caps, never for identity. Empty: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,4 +169,18 @@ class Misbehaved:
     detail: str
 
 
-Effect: TypeAlias = Wake | Deliver | Published | PeerSubscribed | PeerUnsubscribed | Misbehaved
+class AlarmKind(StrEnum):
+    ONE_SUBNET = "one_subnet"  # all our peers are seen in one subnet
+    ARRIVED_TOGETHER = "arrived_together"  # all our peers are new, and came within a few minutes of one another
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Somebody may be closing us in: what we hear is what they let through. For a person to look at, and for the node
+    to dial peers of another choosing. At most one of a kind every `Params.alarm_interval`."""
+
+    kind: AlarmKind
+    detail: str
+
+
+Effect: TypeAlias = Wake | Deliver | Published | PeerSubscribed | PeerUnsubscribed | Misbehaved | Alarm

@@ -3,7 +3,8 @@
 The wire does not depend on these: two nodes with different numbers understand each other.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from ..limits import MAX_GOSSIP_FRAME, MAX_RPC
@@ -13,6 +14,97 @@ MESHSUB_1_0: Final = "/meshsub/1.0.0"
 MESHSUB_1_1: Final = "/meshsub/1.1.0"
 PROTOCOLS: Final = (MESHSUB_1_1, MESHSUB_1_0)
 """What a node offers, best first. 1.2 adds IDONTWANT, which costs more than it saves for messages under 8 KiB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicScore:
+    """What a peer's doings in one topic weigh. A counter loses half of itself in its half-life (seconds): the decay
+    factor of the specification is 0.5 ** (decay_interval / half_life)."""
+
+    weight: float = 1.0
+    """All our divisions weigh the same; what one peer can earn in all of them together is `ScoreParams.topic_cap`."""
+    time_in_mesh_weight: float = 0.02
+    time_in_mesh_quantum: float = 60.0
+    time_in_mesh_cap: float = 50.0
+    """P1. At most one point, after 50 minutes: enough to break a tie, too little to pay for a single REJECT."""
+    first_weight: float = 1.0
+    first_half_life: float = 120.0
+    first_cap: float = 10.0
+    """P2. Who behaved and then fell silent is back at 2 points after five minutes, and makes room by opportunistic
+    grafting; a longer memory would shield the sleepers of a covert flash attack."""
+    mesh_weight: float = 0.0
+    mesh_half_life: float = 60.0
+    mesh_threshold: float = 10.0
+    mesh_cap: float = 100.0
+    mesh_activation: float = 60.0
+    mesh_window: float = 0.01
+    """P3, off: it blames a mesh peer for silence, and our topics are often silent. For a topic with a known rate: weight
+    -1 and a threshold of a fifth of what a mesh peer brings in a half-life."""
+    failure_weight: float = 0.0
+    failure_half_life: float = 600.0
+    """P3b, off like P3."""
+    invalid_weight: float = -10.0
+    invalid_half_life: float = 600.0
+    """P4. REJECT is only what no honest forwarder can send, so the first costs the place in the mesh."""
+
+    def __post_init__(self) -> None:
+        if self.weight < 0 or self.time_in_mesh_weight < 0 or self.first_weight < 0:
+            raise ValueError("what is good must not weigh against a peer")
+        if max(self.mesh_weight, self.failure_weight, self.invalid_weight) > 0:
+            raise ValueError("what is bad must not weigh for a peer")
+        half_lives = (self.first_half_life, self.mesh_half_life, self.failure_half_life, self.invalid_half_life)
+        if min(*half_lives, self.time_in_mesh_quantum) <= 0:
+            raise ValueError("half-lives and the quantum are above zero")
+        if self.mesh_cap < self.mesh_threshold:
+            raise ValueError("a mesh peer must be able to reach the threshold")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreParams:
+    """What peers are worth to us. The arithmetic, in README.md: the 1st REJECT costs a stranger the mesh, the 4th our
+    gossip, the 8th our own messages, the 11th everything. The evaluation of GossipSub 1.1 has 13 and 21 for gossip and
+    everything: it also judged what honest nodes may send."""
+
+    default_topic: TopicScore | None = field(default_factory=TopicScore)
+    """For topics that are not in `topics`. None: they count for nothing."""
+    topics: Mapping[str, TopicScore] = field(default_factory=dict)
+    topic_cap: float = 20.0
+    """What all topics together can bring: credit must not pay for more than a slip."""
+    application_weight: float = 1.0
+    """P5, times what the hook says of a peer."""
+    colocation_weight: float = -5.0
+    colocation_threshold: int = 5
+    """P6. Five peers behind one address are a family or a small office; ten have 125 points against each of them,
+    twenty 1,125. Only addresses that `locate` names count, by default the public ones."""
+    behaviour_weight: float = -10.0
+    behaviour_tolerance: float = 2.0
+    behaviour_half_life: float = 300.0
+    """P7. The square of what the counter has above the tolerance: a peer that restarted and grafts too early, or that
+    was slow with an answer, did nothing yet. (The specification has no tolerance; go has it too.)"""
+    gossip_threshold: float = -100.0
+    """Below it no IHAVE is told or believed, and no IWANT answered."""
+    publish_threshold: float = -500.0
+    """Below it a peer does not get our own messages."""
+    graylist_threshold: float = -1000.0
+    """Below it an RPC is not even decoded."""
+    opportunistic_threshold: float = 2.0
+    """Two first deliveries within two minutes: who brings less than that is a mesh worth improving."""
+    decay_interval: float = 1.0
+    decay_to_zero: float = 0.01
+    retain_score: float = 3600.0
+    """Seconds a score outlives its link: longer than 11 REJECTs take to fall below the gossip threshold (18 min)."""
+    max_retained: int = 10_000
+    """Scores below zero that are kept, and as many others, oldest out first: apart, so that neither pushes the other."""
+
+    def __post_init__(self) -> None:
+        if not self.graylist_threshold < self.publish_threshold <= self.gossip_threshold < 0:
+            raise ValueError("thresholds: graylist < publish <= gossip < 0")
+        if self.opportunistic_threshold < 0 or self.application_weight < 0 or self.topic_cap < 0:
+            raise ValueError("what is good must not weigh against a peer")
+        if max(self.colocation_weight, self.behaviour_weight) > 0 or self.colocation_threshold < 1:
+            raise ValueError("what is bad must not weigh for a peer, and one peer is no crowd")
+        if min(self.decay_interval, self.behaviour_half_life) <= 0 or not 0 < self.decay_to_zero < 1:
+            raise ValueError("times are above zero, and decay_to_zero is close to it")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +120,20 @@ class Params:
     """From it on no inbound peer is taken in, and above it the mesh is cut back to d."""
     d_out: int = 2
     """Mesh peers that we dialled ourselves: those who dial us can never be our whole mesh."""
+    d_score: int = 4
+    """Of the d that stay when a mesh is cut back, the best; the others by lot, so that newcomers have a chance."""
+    mesh_per_subnet: int = 2
+    """Mesh peers out of one subnet: addresses in a row are cheap, and three subnets are not one landlord."""
+    opportunistic_interval: float = 60.0
+    opportunistic_peers: int = 2
+    """A poor mesh is offered so many better peers so often: two, so that we can pass on between them."""
     heartbeat_interval: float = 1.0
     """Seconds between two Heartbeat events; the driver keeps the beat, the router only reckons with it."""
     prune_backoff: float = 60.0
     unsubscribe_backoff: float = 10.0
     """Seconds until a pruned peer may graft again. Shorter when we left the topic, so that we can come back soon."""
+    graft_flood: float = 10.0
+    """Seconds after a PRUNE within which a GRAFT counts twice: no clock is that wrong."""
     max_backoff: float = 600.0
     """Seconds. A PRUNE may ask for any 64-bit number; nobody else decides that we forget a peer for hours."""
     max_backoffs: int = 10_000
@@ -70,12 +171,24 @@ class Params:
     """Ids in one IHAVE of ours: 22 kB, a third of an RPC."""
     max_ihave_rpcs: int = 10
     """RPCs with IHAVE heard from one peer between two heartbeats; honest peers send one or two."""
+    max_iwant_ids: int = 5_000
+    """Ids one peer may ask us for between two heartbeats: five times what one IHAVE of ours speaks of, and what go asks
+    for at most."""
     max_asked: int = 500
     """Ids we wait for from one peer. Who promises and does not deliver is not asked for more."""
     promise_ttl: float = 3.0
     """Seconds until something we asked for counts as a broken promise."""
     max_served: int = 3
     """Times one message is given to one peer that asks for it."""
+    max_judged_per_second: float = 1_000.0
+    """Messages judged, of all links together. At 0.2 ms a signature and a look at the frame that is a fifth of a core,
+    and several times what the streams below bring on a normal day. What exceeds it is shared: see share.py."""
+    judged_burst: float = 2.0
+    """Seconds of it that can be saved up."""
+    share_inbound: float = 1.0
+    share_outbound: float = 2.0
+    share_static: float = 4.0
+    """Whose share is how large. Anybody can dial us many times; whom we dial is our choice."""
     max_peer_topics: int = 64
     """Topics of ours a peer can be in; a network has about 26 divisions."""
     max_topic_bytes: int = 128
@@ -83,6 +196,16 @@ class Params:
     max_message_bytes: int = MAX_GOSSIP_FRAME
     max_topics: int = 128
     """Topics we can carry ourselves; more is a mistake of the program."""
+
+    # who is around us
+    score: ScoreParams | None = field(default_factory=ScoreParams)
+    """None: everybody has the score zero for ever. For experiments."""
+    alarm_peers: int = 4
+    """Peers, at least, for an alarm: of fewer it says nothing that they are alike."""
+    alarm_window: float = 300.0
+    """Seconds within which a whole neighbourhood does not change by itself."""
+    alarm_interval: float = 600.0
+    """Seconds between two alarms of one kind."""
 
     # queues to one peer
     max_rpc_bytes: int = MAX_RPC
@@ -99,6 +222,10 @@ class Params:
             raise ValueError("the mesh needs 0 < d_low <= d <= d_high")
         if not (0 <= self.d_out < self.d_low and self.d_out <= self.d // 2):
             raise ValueError("d_out must be below d_low and at most half of d")
+        if not (0 <= self.d_score <= self.d and self.mesh_per_subnet > 0):
+            raise ValueError("d_score is at most d, and a subnet may have one peer in the mesh at least")
+        if min(self.max_judged_per_second, self.judged_burst, self.share_inbound, self.share_outbound) <= 0:
+            raise ValueError("everybody has a share")
         if not 0 < self.history_gossip <= self.history_length:
             raise ValueError("what is spoken about must still be there when it is asked for")
         if self.seen_ttl <= self.history_length * self.heartbeat_interval:

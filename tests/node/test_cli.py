@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -456,8 +457,22 @@ def test_up_after_a_kill_and_ctrl_c(tmp_path: Path) -> None:
     assert not (home / "node.sock").exists()
 
 
+def test_a_port_in_use_leaves_no_home(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A first start that cannot listen says which address and why, and makes nothing."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"/ip4/127.0.0.1/tcp/{taken.getsockname()[1]}"
+        assert main(["up", "--home", str(tmp_path / "home"), "--listen", address, "--json"]) == Exit.FAILURE
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["code"], error["message"]) == ("listen", f"cannot listen on {address}: Address already in use")
+    assert "--listen" in error["hint"]
+    assert not (tmp_path / "home").exists()
+
+
 def test_a_port_in_use_is_told_as_it_is(tmp_path: Path) -> None:
     """What the network says of it comes through the nurseries as one sentence, and the home is free again."""
+    Home(tmp_path / "home").make("main")
     code, out, err = finish(start(tmp_path / "home", "--json", "--listen", "/ip4/127.0.0.1/tcp/1"))
     assert code == Exit.FAILURE
     assert json.loads(out)["error"]["code"] == "port_in_use"

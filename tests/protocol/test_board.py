@@ -258,6 +258,34 @@ def test_divisions_have_room_of_their_own() -> None:
     assert ALICE.key.public in shown(board)
 
 
+SENDERS = crowd(12)
+STEPS = st.tuples(
+    st.integers(0, 11), st.sampled_from(["wish", "update", "close"]), st.sampled_from([OURS, "a", "b", "c"])
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(STEPS, max_size=40), st.sets(st.integers(0, 11), max_size=3))
+def test_a_board_of_any_history_keeps_its_promises(steps: list[tuple[int, str, str]], pinned: set[int]) -> None:
+    """Never over its limit but for what it must keep; and the next to go is what the rule names."""
+    pins = {SENDERS[number].key.public for number in pinned}
+    board = Board(NET, division_bytes=room_for(5, FIRST), pinned=pins)
+    for number, kind, via in steps:
+        before = [posting for posting in board if posting.via != OURS and posting.message.author not in pins]
+        by = SENDERS[number]
+        said = wish(by) if kind == "wish" else {"update": update, "close": close}[kind](wish(by), by)
+        heard = hear(board, said, via)
+        hung = list(board)
+        assert board.bytes_of(DIVISION) == sum(posting.size for posting in hung)
+        loose = [posting for posting in hung if posting.via != OURS and posting.message.author not in pins]
+        assert board.bytes_of(DIVISION) <= board.division_bytes or not loose
+        replaced = heard.replaced.id if heard.replaced else b""
+        gone = [posting for posting in before if posting not in hung and posting.message.id != replaced]
+        if gone and gone[0].held:
+            assert all(posting.held for posting in loose), "ends of wishes never held go first"
+        assert all(posting in hung for posting in before if posting not in gone and posting.message.id != replaced)
+
+
 # ------------------------------------------------------------------------------------------------------- listing
 
 

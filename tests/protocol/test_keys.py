@@ -2,10 +2,12 @@
 
 import copy
 import pickle
+from hashlib import blake2b
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nacl.bindings import crypto_scalarmult
 
 from protocol.keys import (
     BoxKey,
@@ -142,6 +144,15 @@ def test_both_sides_of_a_thread_find_the_same_keys() -> None:
     assert (box_receives, box_sends) == (vendor_sends, vendor_receives)
     assert box_receives != box_sends
     assert ALICE.box.vendor_side_keys(BOB.box.public) != (box_receives, box_sends), "the roles are part of the keys"
+
+
+def test_the_keys_of_a_thread_are_made_as_the_book_says() -> None:
+    """For those who have no crypto_kx: X25519, then BLAKE2b-512 over it and both public keys, the client's first."""
+    shared = crypto_scalarmult(ALICE.box.reveal(), BOB.box.public)
+    assert shared == crypto_scalarmult(BOB.box.reveal(), ALICE.box.public)
+    both = blake2b(shared + BOB.box.public + ALICE.box.public).digest()
+    assert BOB.box.vendor_side_keys(ALICE.box.public) == (both[:32], both[32:])
+    assert ALICE.box.box_side_keys(BOB.box.public) == (both[32:], both[:32])
 
 
 @pytest.mark.parametrize("public", [bytes(32), b"\x01" + bytes(31), b"", bytes(31)])
