@@ -11,8 +11,10 @@ import trio
 from protocol import categories
 from protocol.board import Board, Heard
 from protocol.gossip import Params
+from protocol.intent import Intent, IntentClose
 from protocol.keys import SigningKey
 from protocol.limits import MAX_SKEW
+from protocol.message import Message
 from protocol.terms import Route
 
 from .catchup import CatchUp, division_of_message
@@ -170,7 +172,8 @@ async def run_node(
         routes=routes,
         counters={"wishes": heard_counter, "catchup": catchup.counters, "peering": peering.counters},
     )
-    wishes = await store.transact(lambda tx: restore(tx, net, clock.now(), board, threads, vendor_key))
+    now = clock.now()
+    wishes = await store.transact(lambda tx: restore(tx, net, now, board, threads, vendor_key))
     requester.restore(wishes)
     carried = categories.DIVISIONS if meeting else (*divisions, *vendor.divisions)
     for division in dict.fromkeys(carried):
@@ -184,7 +187,7 @@ async def run_node(
         await nursery.start(requester.run)
         await nursery.start(vendor.run)
         nursery.start_soon(store.wait_broken)
-        nursery.start_soon(_sweep, board, store, clock)
+        nursery.start_soon(_sweep, board, store, clock, requester)
         await nursery.start(peering.run)
         yield Node(desk, network, board, gossip, delivery, threads, requester, vendor, store, clock)
         nursery.cancel_scope.cancel()
@@ -200,11 +203,13 @@ def _keep(tx: Tx, events: EventLog, batch: list[Heard]) -> None:
             PostingRow(message.id, division, message.head.exp, heard.via, held, message.frame),
             heard.replaced.id if heard.replaced is not None else None,
         )
+        if isinstance(message.body, IntentClose) and heard.replaced is not None:
+            tx.add_ended(message.root, message.body.reason, heard.replaced.frame)
         told = {"intent": message.root.hex(), "revision": message.id.hex()}
         events.write(tx, "wish.ended" if message.kind == "intent.close" else "wish.heard", told)
 
 
-async def _sweep(board: Board, store: Store, clock: Clock) -> None:
+async def _sweep(board: Board, store: Store, clock: Clock, requester: Requester) -> None:
     """Take down what is over; but only while wall clock and steady clock agree, or one wrong hour would wipe the
     board, tombstones and all."""
     offset = clock.now() - clock.steady()
@@ -218,9 +223,13 @@ async def _sweep(board: Board, store: Store, clock: Clock) -> None:
             not_before = clock.steady() + STEADY_FOR
         if clock.steady() < not_before:
             continue
-        board.sweep(clock.now())
-        stored = await store.transact(lambda tx: tx.posting_ids())
-        # Also what was evicted: the store holds no more than the board.
-        over = [one for one in stored if board.get(one) is None]
-        if over:
-            await store.transact(lambda tx, ids=over: tx.drop_postings(ids))  # type: ignore[misc]
+        swept = board.sweep(clock.now())
+        expired = [one for one in swept if isinstance(one.body, Intent) and requester.wish(one.root) is None]
+        await store.transact(lambda tx, ended=expired: _drop_what_left(tx, board, ended))  # type: ignore[misc]
+
+
+def _drop_what_left(tx: Tx, board: Board, expired: list[Message]) -> None:
+    for message in expired:
+        tx.add_ended(message.root, "expired", message.frame)
+    # Also what was evicted: the store holds no more than the board.
+    tx.drop_postings([one for one in tx.posting_ids() if board.get(one) is None])

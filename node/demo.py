@@ -84,15 +84,22 @@ CAST = (
         "Alpine Cars",
         "vendor",
         "a 4x4 with winter tyres at Lyon Airport",
-        _car_shop("Alpine Cars", "+33 4 00 00 01 01, desk 7, terminal 1", "Dacia Duster 4x4", "awd", "54.00",
-                  "winter_tyres = true\nski_rack = true"),
+        _car_shop(
+            "Alpine Cars",
+            "+33 4 00 00 01 01, desk 7, terminal 1",
+            "Dacia Duster 4x4",
+            "awd",
+            "54.00",
+            "winter_tyres = true\nski_rack = true",
+        ),
     ),
     Part(
         "Rhone Mobility",
         "vendor",
         "a 4x4 as well, a little cheaper, without winter tyres",
-        _car_shop("Rhone Mobility", "desk@rhone.example", "Suzuki Vitara AllGrip", "awd", "51.00",
-                  "winter_tyres = false"),
+        _car_shop(
+            "Rhone Mobility", "desk@rhone.example", "Suzuki Vitara AllGrip", "awd", "51.00", "winter_tyres = false"
+        ),
     ),
     Part(
         "Budget Wheels",
@@ -104,14 +111,20 @@ CAST = (
         "Chamonix Premium",
         "vendor",
         "has the best car, over the person's private limit",
-        _car_shop("Chamonix Premium", "concierge@premium.example", "Volvo XC90 AWD", "awd", "129.00",
-                  "winter_tyres = true\nski_rack = true"),
+        _car_shop(
+            "Chamonix Premium",
+            "concierge@premium.example",
+            "Volvo XC90 AWD",
+            "awd",
+            "129.00",
+            "winter_tyres = true\nski_rack = true",
+        ),
     ),
     Part(
         "Petit Plombier",
         "vendor",
         "a plumber: listens to another division and hears nothing of it",
-        '''# A vendor of the demo.
+        """# A vendor of the demo.
 name = "Petit Plombier"
 contact = "06 00 00 00 00"
 categories = ["home.plumbing.**"]
@@ -125,7 +138,7 @@ action = ["hire", "repair"]
 places = "anywhere"
 price = "90.00"
 per = "job"
-''',
+""",
     ),
     Part("Ana", "person", "wants a 4x4 from Lyon Airport"),
 )
@@ -152,7 +165,9 @@ class Actor:
         text = b""
         while b"\n" not in text:
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise Trouble("demo", f"{self.part.name} did not start", _last_lines(self.home.parent / f"{self.part.folder}.log"))
+                raise Trouble(
+                    "demo", f"{self.part.name} did not start", _last_lines(self.home.parent / f"{self.part.folder}.log")
+                )
             text += self.process.stdout.read() or b""
             if b"\n" not in text:
                 time.sleep(0.02)

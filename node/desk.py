@@ -11,13 +11,14 @@ import trio
 
 from protocol.board import Board
 from protocol.categories import UnknownCategory, resolve
+from protocol.envelope import Realm, open_frame
 from protocol.errors import Refused
 from protocol.exchange import Side, State, Talk
 from protocol.intent import ACTIONS, Intent
 from protocol.keys import did
 from protocol.limits import DEFAULT_LIFE, DEFAULT_MAX_OFFERS, MAX_LIFE
 from protocol.match import match
-from protocol.message import Message
+from protocol.message import Message, believe
 from protocol.offer import Fee, Line, Offer, Vendor
 from protocol.properties import PropertyError, canonical_value, normalise_property, property_def
 from protocol.schema import read, write
@@ -164,18 +165,20 @@ class Desk:
     # --------------------------------------------------------------------------------------------- others' wishes
 
     async def heard(self) -> list[View]:
-        """Wishes heard from others and still on the board, newest first, with what this vendor made of them."""
+        """Wishes heard from others, newest first, with what this vendor made of them: open ones, and the last of those
+        that are over (awarded, elsewhere, withdrawn or expired)."""
         views = []
         for posting in self._board:
             message = posting.message
             if posting.is_open and self._requester.wish_of_message(message.id) is None:
-                views.append(self._heard_view(message))
+                views.append(self._heard_view(message, "open"))
+        for state, frame in await self._store.transact(lambda tx: tx.ended()):
+            message = believe(open_frame(frame, Realm.GOSSIP, self._net))
+            views.append(self._heard_view(message, state))
         return sorted(views, key=lambda view: -int(view["at"]))
 
-    def _heard_view(self, message: Message) -> View:
+    def _heard_view(self, message: Message, state: str) -> View:
         row = self._vendor.answer_to(message.id)
-        posting = self._board.get(message.id)
-        state = "open" if posting is not None and posting.is_open else "closed"
         view = intent_view(message, state)
         view["answered"] = row is not None and row.offer is not None
         if row is not None:
@@ -276,7 +279,10 @@ class Desk:
             message = posting.message
             is_named = any(one.hex().startswith(prefix) for one in (message.id, message.root))
             if posting.is_open and is_named and message.root not in found:
-                found[message.root] = {"kind": "intent", "intent": self._heard_view(message)}
+                found[message.root] = {"kind": "intent", "intent": self._heard_view(message, "open")}
+        for view in await self.heard():
+            if view["id"].startswith(prefix):
+                found.setdefault(bytes.fromhex(view["id"]), {"kind": "intent", "intent": view})
         for live in self._threads:
             for talk in live.thread.talks.values():
                 if talk.offer.id.hex().startswith(prefix):

@@ -17,7 +17,9 @@ from protocol.board import OURS, Board, Heard
 from protocol.errors import Refused
 from protocol.framing import Deframer, frame_with_length
 from protocol.gossip import (
+    MESHSUB_1_0,
     PROTOCOLS,
+    Alarm,
     Effect,
     Event,
     Forward,
@@ -40,7 +42,7 @@ from protocol.gossip import (
 from protocol.limits import MAX_RPC
 
 from .clock import Clock
-from .network.seam import LinkDown, LinkUp, Network, NetworkError, PeerId, Stream
+from .network.seam import Link, LinkDown, LinkUp, Network, NetworkError, PeerId, Stream
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -135,7 +137,7 @@ class Gossip:
             async for event in links:
                 match event:
                     case LinkUp(link):
-                        self._peer_up(link.peer, link.outbound)
+                        self._peer_up(link)
                     case LinkDown(peer):
                         self._peer_down(peer)
 
@@ -154,13 +156,14 @@ class Gossip:
                     break
             await self._on_heard(batch)
 
-    def _peer_up(self, peer: PeerId, outbound: bool) -> None:
-        self._handle(PeerUp(peer, outbound))
+    def _peer_up(self, link: Link) -> None:
+        peer = link.peer
+        self._handle(PeerUp(peer, link.outbound, ip=ip_of(link.remote)))
         if peer not in self._writers and self._nursery is not None:
             scope = trio.CancelScope()
             self._writers[peer] = scope
             self._wakes.setdefault(peer, trio.Event())
-            self._nursery.start_soon(self._write_to, peer, scope)
+            self._nursery.start_soon(self._write_to, link, scope)
 
     def _peer_down(self, peer: PeerId) -> None:
         scope = self._writers.pop(peer, None)
@@ -169,7 +172,8 @@ class Gossip:
         self._wakes.pop(peer, None)
         self._handle(PeerDown(peer))
 
-    async def _write_to(self, peer: PeerId, scope: trio.CancelScope) -> None:
+    async def _write_to(self, link: Link, scope: trio.CancelScope) -> None:
+        peer = link.peer
         with scope:
             stream = await self._open(peer)
             if stream is None:
@@ -179,6 +183,8 @@ class Gossip:
                     del self._writers[peer]  # should it speak to us all the same, it is brought up again
                 self._handle(PeerDown(peer))
                 return
+            if stream.protocol == MESHSUB_1_0:
+                self._handle(PeerUp(peer, self._is_outbound(link), MESHSUB_1_0, ip_of(link.remote)))
             try:
                 while True:
                     self._wakes[peer] = wake = trio.Event()
@@ -194,6 +200,10 @@ class Gossip:
                 with trio.CancelScope(shield=True):
                     await stream.reset()
 
+    def _is_outbound(self, link: Link) -> bool:
+        """As it is now: both sides may have dialled since the link was first seen."""
+        return next((known.outbound for known in self._network.links() if known.peer == link.peer), link.outbound)
+
     async def _open(self, peer: PeerId) -> Stream | None:
         for protocol in PROTOCOLS:
             try:
@@ -208,7 +218,7 @@ class Gossip:
             # Its first stream can be faster than the news of its link; what it says must not be lost.
             link = next((link for link in self._network.links() if link.peer == peer), None)
             if link is not None:
-                self._peer_up(peer, link.outbound)
+                self._peer_up(link)
         deframer = Deframer(MAX_RPC)
         while data := await stream.receive_some():
             try:
@@ -232,6 +242,9 @@ class Gossip:
                 case PeerSubscribed():
                     self._subscribed.set()
                     self._subscribed = trio.Event()
+                case Alarm(kind, detail):
+                    self.counters[f"alarm_{kind.value}"] += 1
+                    log.warning("all our peers may be one", kind=kind.value, detail=detail)
                 case Misbehaved(peer, reason, detail):
                     self.counters[f"misbehaved_{reason.value}"] += 1
                     log.debug("misbehaved", peer=peer, reason=reason.value, detail=detail)
@@ -268,3 +281,9 @@ class Gossip:
     def _is_our_topic(self, topic: str) -> bool:
         division = categories.division_of_topic(self._board.net, topic)
         return division is not None and division in categories.DIVISIONS
+
+
+def ip_of(remote: str) -> str:
+    """The address in a multiaddr, for caps per subnet; empty when there is none."""
+    parts = remote.split("/")
+    return parts[2] if len(parts) > 2 and parts[1] in ("ip4", "ip6") else ""

@@ -108,6 +108,16 @@ postings = Table(
     comment="the board, so that a restarted node neither forgets wishes nor revives withdrawn ones",
 )
 
+ended = Table(
+    "ended",
+    metadata,
+    Column("n", Integer, primary_key=True, autoincrement=True),
+    Column("root", LargeBinary, nullable=False, unique=True),
+    Column("state", Text, nullable=False),
+    Column("frame", LargeBinary, nullable=False),
+    comment="the last of other people's wishes that are over, for their readers; bounded",
+)
+
 holds = Table(
     "holds",
     metadata,

@@ -10,6 +10,8 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from . import tables as t
 
 KEEP_EVENTS = 10_000
+KEEP_ENDED = 500
+"""Wishes of others that are over: what fits on a few screens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +261,19 @@ class Tx:
         if ids:
             for start in range(0, len(ids), 500):  # SQLite takes a bounded number of values in one statement
                 self._db.execute(delete(t.postings).where(t.postings.c.id.in_(ids[start : start + 500])))
+
+    def add_ended(self, root: bytes, state: str, frame: bytes) -> None:
+        """Keep a wish of somebody else for the record when it leaves the board."""
+        self._db.execute(upsert(t.ended).values(root=root, state=state, frame=frame).on_conflict_do_nothing())
+        newest = select(func.max(t.ended.c.n)).scalar_subquery()
+        self._db.execute(delete(t.ended).where(t.ended.c.n <= newest - KEEP_ENDED))
+
+    def ended(self) -> list[tuple[str, bytes]]:
+        """(state, frame), newest first."""
+        return [
+            (row[0], row[1])
+            for row in self._db.execute(select(t.ended.c.state, t.ended.c.frame).order_by(t.ended.c.n.desc()))
+        ]
 
     # ---------------------------------------------------------------------------------------------------- stock
 

@@ -1,6 +1,8 @@
 """GossipSub 1.1 as a pure state machine; see README.md beside this file."""
 
 from .events import (
+    Alarm,
+    AlarmKind,
     Deliver,
     Effect,
     Event,
@@ -24,14 +26,19 @@ from .events import (
     Wake,
 )
 from .mesh import Ledger
-from .params import MESHSUB_1_0, MESHSUB_1_1, PROTOCOLS, Params
+from .params import MESHSUB_1_0, MESHSUB_1_1, PROTOCOLS, Params, ScoreParams, TopicScore
+from .place import Locate, Place, any_place, public_place
 from .router import Router, Statistics
 from .rpc import message_id
+from .score import AppScore, Score
 
 __all__ = [
     "MESHSUB_1_0",
     "MESHSUB_1_1",
     "PROTOCOLS",
+    "Alarm",
+    "AlarmKind",
+    "AppScore",
     "Deliver",
     "Effect",
     "Event",
@@ -42,6 +49,7 @@ __all__ = [
     "Judgement",
     "Leave",
     "Ledger",
+    "Locate",
     "Misbehaved",
     "Outcome",
     "Params",
@@ -50,12 +58,18 @@ __all__ = [
     "PeerSubscribed",
     "PeerUnsubscribed",
     "PeerUp",
+    "Place",
     "Publish",
     "Published",
     "Router",
     "RpcReceived",
+    "Score",
+    "ScoreParams",
     "Statistics",
+    "TopicScore",
     "Verdict",
     "Wake",
+    "any_place",
     "message_id",
+    "public_place",
 ]

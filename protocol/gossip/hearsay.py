@@ -9,22 +9,43 @@ import random
 from ..limits import GOSSIP_ID_BYTES
 from .cache import MessageCache, SeenIds
 from .mesh import Peer
+from .neighbours import Neighbours
 from .overlay import Overlay
 from .params import Params
 from .rpc import IHave, encode_ihave
 
 
 class Hearsay:
-    __slots__ = ("_counts", "_ihave_rpcs", "_overlay", "_params", "_rejected", "_rng", "_seen", "asking", "cache")
+    __slots__ = (
+        "_busy",
+        "_counts",
+        "_neighbours",
+        "_overlay",
+        "_params",
+        "_rejected",
+        "_rng",
+        "_seen",
+        "asking",
+        "cache",
+    )
 
-    def __init__(self, params: Params, rng: random.Random, overlay: Overlay, seen: SeenIds, rejected: SeenIds) -> None:
+    def __init__(
+        self,
+        params: Params,
+        rng: random.Random,
+        overlay: Overlay,
+        neighbours: Neighbours,
+        seen: SeenIds,
+        rejected: SeenIds,
+    ) -> None:
         self._params = params
         self._rng = rng
         self._overlay = overlay
-        self._counts = overlay.counts
+        self._neighbours = neighbours
+        self._counts = neighbours.counts
         self._seen = seen
         self._rejected = rejected
-        self._ihave_rpcs: dict[Peer, int] = {}  # since the last heartbeat
+        self._busy: dict[Peer, None] = {}  # who said IHAVE or IWANT since the last heartbeat
         self.asking: dict[Peer, None] = {}
         """Peers we wait for."""
         self.cache = MessageCache(params.history_length, params.history_gossip, params.cache_bytes)
@@ -32,12 +53,16 @@ class Hearsay:
     def forget(self, peer: Peer) -> None:
         """The peer is down."""
         self.asking.pop(peer, None)
-        self._ihave_rpcs.pop(peer, None)
+        self._busy.pop(peer, None)
 
     def hear_ihave(self, peer: Peer, entries: tuple[IHave, ...], now: float) -> None:
         """Ask for what we do not know, whoever else was asked for it: one of them may be lying."""
-        heard = self._ihave_rpcs[peer] = self._ihave_rpcs.get(peer, 0) + 1
-        if heard > self._params.max_ihave_rpcs:
+        if not self._neighbours.may_gossip(peer, now):
+            self._counts["ihave.low_score"] += 1
+            return
+        self._busy[peer] = None
+        peer.ihave_rpcs += 1
+        if peer.ihave_rpcs > self._params.max_ihave_rpcs:
             self._counts["ihave.over_cap"] += 1
             return
         self._counts["ihave.received"] += 1
@@ -56,15 +81,25 @@ class Hearsay:
             due = now + self._params.promise_ttl
             for mid in ids:
                 peer.asked[mid] = due
+            rpcs, asked = peer.promises.get(due, (0, 0))
+            peer.promises[due] = (rpcs + 1, asked + len(ids))
             self.asking[peer] = None
             self._counts["iwant.sent"] += len(ids)
             peer.outbox.put_iwant(ids)
-            self._overlay.wake(peer)
+            self._neighbours.wake(peer)
 
-    def hear_iwant(self, peer: Peer, ids: tuple[bytes, ...]) -> None:
+    def hear_iwant(self, peer: Peer, ids: tuple[bytes, ...], now: float) -> None:
         """Give what we have, each message a few times to the same peer and no more."""
+        if not self._neighbours.may_gossip(peer, now):
+            self._counts["iwant.low_score"] += 1
+            return
         self._counts["iwant.received"] += 1
-        for mid in ids:
+        self._busy[peer] = None
+        room = max(0, self._params.max_iwant_ids - peer.iwant_ids)
+        peer.iwant_ids += len(ids)
+        if len(ids) > room:
+            self._counts["iwant.flood"] += len(ids) - room
+        for mid in ids[:room]:
             message = self.cache.get(mid)
             if message is None:
                 self._counts["iwant.unknown"] += 1
@@ -73,43 +108,61 @@ class Hearsay:
                 message.served = {}
             served = message.served.get(peer.id, 0)
             if served >= self._params.max_served:
+                peer.iwant_repeats += 1
                 self._counts["iwant.over_served"] += 1
-            elif self._overlay.send_forwarded(peer, message.wire):
+            elif self._neighbours.send_forwarded(peer, message.wire):
                 message.served[peer.id] = served + 1
                 self._counts["iwant.served"] += 1
 
     def beat(self, now: float) -> None:
         """A heartbeat: settle what was promised, speak about what is new, grow older."""
-        self._ihave_rpcs.clear()
+        if self._busy:
+            self._judge_floods(now)
         if self.asking:
             self._settle_promises(now)
-        self._tell()
+        self._tell(now)
         self.cache.shift()
+
+    def _judge_floods(self, now: float) -> None:
+        """One point a heartbeat for each kind: no honest peer says IHAVE in more RPCs than the cap, asks for more ids
+        than there can be, or for one message a fourth time."""
+        params = self._params
+        for peer in self._busy:
+            floods = (peer.ihave_rpcs > params.max_ihave_rpcs) + (peer.iwant_ids > params.max_iwant_ids)
+            self._neighbours.blame(peer, floods + (peer.iwant_repeats > 0), now)
+            peer.ihave_rpcs = peer.iwant_ids = peer.iwant_repeats = 0
+        self._busy.clear()
 
     def _knows(self, mid: bytes) -> bool:
         return mid in self._seen or mid in self._rejected
 
     def _settle_promises(self, now: float) -> None:
         for peer in list(self.asking):
+            broken: dict[float, int] = {}
             overdue = []
             for mid, due in peer.asked.items():
                 if due > now:
                     break
-                overdue.append(mid)
-            for mid in overdue:
+                overdue.append((mid, due))
+            for mid, due in overdue:
                 del peer.asked[mid]
                 if peer.outbox.withdraw_iwant(mid):
                     self._counts["dropped.iwant"] += 1  # it still waits here: not the peer's promise that broke
                 elif not self._knows(mid):
                     peer.broken_promises += 1
+                    broken[due] = broken.get(due, 0) + 1
                     self._counts["promise.broken"] += 1
-            if not peer.asked:
+            for due in [due for due in peer.promises if due <= now]:
+                rpcs, asked = peer.promises.pop(due)
+                # The specification follows one id of each IHAVE, drawn by lot; this is what the lot comes to.
+                self._neighbours.blame(peer, rpcs * broken.get(due, 0) / asked, now)
+            if not peer.asked and not peer.promises:
                 del self.asking[peer]
 
-    def _tell(self) -> None:
+    def _tell(self, now: float) -> None:
         overlay = self._overlay
         for name, ids in self.cache.gossip_ids().items():
-            told = overlay.whom_to_tell(name)
+            told = overlay.whom_to_tell(name, now)
             if not told:
                 continue
             if len(ids) > self._params.max_ihave_ids:
@@ -119,5 +172,5 @@ class Hearsay:
             for peer in told:
                 peer.outbox.put_ihave(name, piece)
                 self._counts["ihave.sent"] += 1
-                overlay.wake(peer)
+                self._neighbours.wake(peer)
         overlay.forget_newcomers()

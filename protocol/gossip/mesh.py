@@ -4,13 +4,17 @@ Peers stand in dictionaries used as ordered sets: the order decides what a rando
 change from run to run.
 """
 
+import math
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from .events import PeerId, Wake
 from .outbox import Outbox
 from .params import Params
+from .place import Place
+from .score import Standing
+from .share import Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,8 @@ class Ledger:
     """Ids it said it had, was asked for, and did not send."""
     early_grafts: int
     """GRAFTs within the back-off."""
+    over_share: int
+    """Messages not judged because this link was over its share; also among `ignored`."""
 
 
 class Peer:
@@ -41,18 +47,47 @@ class Peer:
         "first",
         "id",
         "ignored",
+        "ihave_rpcs",
+        "iwant_ids",
+        "iwant_repeats",
         "outbound",
         "outbox",
+        "over_share",
+        "promises",
         "refused_rpcs",
         "rejected",
         "says_backoff",
+        "share",
+        "since",
+        "standing",
+        "static",
+        "subnet",
         "topics",
         "wake",
     )
 
-    def __init__(self, peer_id: PeerId, outbound: bool, says_backoff: bool, params: Params) -> None:
+    def __init__(
+        self,
+        peer_id: PeerId,
+        outbound: bool,
+        says_backoff: bool,
+        params: Params,
+        *,
+        place: Place,
+        static: bool,
+        standing: Standing,
+        share: Share,
+        now: float,
+    ) -> None:
         self.id = peer_id
         self.outbound = outbound
+        self.subnet = place.subnet
+        self.static = static
+        """We agreed to exchange everything: outside the mesh, and whatever its score."""
+        self.standing = standing
+        self.share = share
+        self.since = now
+        """When it was first seen; `watch` knows of earlier links."""
         self.says_backoff = says_backoff  # it speaks 1.1: a PRUNE names its back-off
         self.topics: dict[str, None] = {}
         self.outbox = Outbox(params)
@@ -61,7 +96,10 @@ class Peer:
         """The driver was told and has not emptied the outbox since."""
         self.asked: dict[bytes, float] = {}
         """Ids we asked this peer for, with the time by which they are due; earliest first."""
-        self.first = self.duplicates = self.ignored = self.rejected = 0
+        self.promises: dict[float, tuple[int, int]] = {}
+        """By the time they are due: RPCs with IHAVE, and ids we asked for because of them."""
+        self.ihave_rpcs = self.iwant_ids = self.iwant_repeats = 0  # since the last heartbeat
+        self.first = self.duplicates = self.ignored = self.rejected = self.over_share = 0
         self.refused_rpcs = self.broken_promises = self.early_grafts = 0
 
     def ledger(self) -> Ledger:
@@ -73,6 +111,7 @@ class Peer:
             self.refused_rpcs,
             self.broken_promises,
             self.early_grafts,
+            self.over_share,
         )
 
 
@@ -103,33 +142,38 @@ class Fanout:
 class Backoffs:
     """Until when a peer may not be grafted on a topic. Outlives the peer's link. Bounded, oldest entry out first."""
 
-    __slots__ = ("_maximum", "_until", "dropped")
+    __slots__ = ("_entries", "_maximum", "dropped")
 
     def __init__(self, maximum: int) -> None:
         self._maximum = maximum
-        self._until: dict[tuple[str, PeerId], float] = {}
+        self._entries: dict[tuple[str, PeerId], tuple[float, float]] = {}  # until when, and since when
         self.dropped = 0
 
     def __len__(self) -> int:
-        return len(self._until)
+        return len(self._entries)
 
-    def add(self, topic: str, peer: PeerId, until: float) -> None:
+    def add(self, topic: str, peer: PeerId, until: float, now: float = 0.0) -> None:
         """Extends, never shortens."""
         key = (topic, peer)
-        until = max(until, self._until.pop(key, until))
-        if len(self._until) >= self._maximum:
-            del self._until[next(iter(self._until))]
+        known = self._entries.pop(key, None)
+        if len(self._entries) >= self._maximum:
+            del self._entries[next(iter(self._entries))]
             self.dropped += 1
-        self._until[key] = until
+        self._entries[key] = (until if known is None else max(until, known[0]), now)
 
     def blocks(self, topic: str, peer: PeerId, now: float) -> bool:
-        until = self._until.get((topic, peer))
-        return until is not None and until > now
+        entry = self._entries.get((topic, peer))
+        return entry is not None and entry[0] > now
+
+    def age(self, topic: str, peer: PeerId, now: float) -> float:
+        """Seconds since the last PRUNE, ours or the peer's; without an entry, for ever."""
+        entry = self._entries.get((topic, peer))
+        return math.inf if entry is None else now - entry[1]
 
     def sweep(self, now: float) -> None:
-        over = [key for key, until in self._until.items() if until <= now]
+        over = [key for key, (until, _) in self._entries.items() if until <= now]
         for key in over:
-            del self._until[key]
+            del self._entries[key]
 
 
 def draw(peers: list[Peer], count: int, rng: random.Random) -> list[Peer]:
@@ -137,14 +181,21 @@ def draw(peers: list[Peer], count: int, rng: random.Random) -> list[Peer]:
     return rng.sample(peers, count) if count < len(peers) else peers
 
 
-def choose_survivors(mesh: Iterable[Peer], params: Params, rng: random.Random) -> dict[Peer, None]:
-    """The d peers that stay when a mesh has grown too large: at random, with d_out that we dialled if there are."""
+def choose_survivors(
+    mesh: Iterable[Peer], params: Params, rng: random.Random, score: Callable[[Peer], float] | None
+) -> dict[Peer, None]:
+    """The d peers that stay when a mesh has grown too large: the d_score best, the others by lot, with d_out that we
+    dialled if there are; for those the drawn and the lower scoring make room. Without scores all are drawn."""
     peers = list(mesh)
     rng.shuffle(peers)
+    if score is not None:
+        best = sorted(peers, key=score, reverse=True)[: params.d_score]  # of equals, by lot
+        chosen = set(best)
+        peers = best + [peer for peer in peers if peer not in chosen]
     stay, go = peers[: params.d], peers[params.d :]
     missing = params.d_out - sum([peer.outbound for peer in stay])
     spare = [peer for peer in go if peer.outbound][: max(0, missing)]
-    inbound = [peer for peer in stay if not peer.outbound]
+    inbound = [peer for peer in reversed(stay) if not peer.outbound]
     for leaving, coming in zip(inbound, spare, strict=False):
         stay.remove(leaving)
         stay.append(coming)

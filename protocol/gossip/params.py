@@ -38,8 +38,8 @@ class TopicScore:
     mesh_cap: float = 100.0
     mesh_activation: float = 60.0
     mesh_window: float = 0.01
-    """P3, off: it blames a mesh peer for silence, and our topics are often silent. For a topic with a known rate: weight
-    -1 and a threshold of a fifth of what a mesh peer brings in a half-life."""
+    """P3, off: it blames a mesh peer for silence, and our topics are often silent. For a topic with a known rate: a
+    weight of -1, and as threshold a fifth of what a mesh peer brings in a half-life."""
     failure_weight: float = 0.0
     failure_half_life: float = 600.0
     """P3b, off like P3."""
@@ -94,7 +94,8 @@ class ScoreParams:
     retain_score: float = 3600.0
     """Seconds a score outlives its link: longer than 11 REJECTs take to fall below the gossip threshold (18 min)."""
     max_retained: int = 10_000
-    """Scores below zero that are kept, and as many others, oldest out first: apart, so that neither pushes the other."""
+    """Scores below zero that are kept, and as many others; oldest out first, and apart, so that neither pushes out the
+    other."""
 
     def __post_init__(self) -> None:
         if not self.graylist_threshold < self.publish_threshold <= self.gossip_threshold < 0:
@@ -222,8 +223,8 @@ class Params:
             raise ValueError("the mesh needs 0 < d_low <= d <= d_high")
         if not (0 <= self.d_out < self.d_low and self.d_out <= self.d // 2):
             raise ValueError("d_out must be below d_low and at most half of d")
-        if not (0 <= self.d_score <= self.d and self.mesh_per_subnet > 0):
-            raise ValueError("d_score is at most d, and a subnet may have one peer in the mesh at least")
+        if self.d_score < 0 or self.mesh_per_subnet < 1:
+            raise ValueError("d_score is not negative, and a subnet may have one peer in the mesh at least")
         if min(self.max_judged_per_second, self.judged_burst, self.share_inbound, self.share_outbound) <= 0:
             raise ValueError("everybody has a share")
         if not 0 < self.history_gossip <= self.history_length:

@@ -1,12 +1,12 @@
 """The router: events in, effects out. No task, no clock, no chance and no stream of its own.
 
 The same object runs over libp2p streams, in the in-memory network and, thousands of times, in the simulator. What
-follows is what happens to events and messages; `overlay` knows the peers and the meshes, `hearsay` does IHAVE and
-IWANT. The theory is in README.md.
+follows is what happens to events and messages; `overlay` and `meshes` know with whom we speak, `hearsay` does IHAVE and
+IWANT, `score` says what a peer is worth and `share` how much of our time it gets. The theory is in README.md.
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import assert_never
@@ -34,9 +34,12 @@ from .events import (
 )
 from .hearsay import Hearsay
 from .mesh import Ledger, Peer, Topic
+from .neighbours import Neighbours
 from .overlay import Overlay
 from .params import Params
+from .place import Locate, public_place
 from .rpc import Message, decode_rpc, encode_publish, message_id
+from .score import AppScore, Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,10 @@ class Statistics:
     backoffs: int
     queued_bytes: int
     """Messages that wait for peers; bytes that wait for several count several times."""
+    suspects: int = 0
+    """Peers whose score may be below zero."""
+    scores_kept: int = 0
+    """Of peers that left."""
 
 
 class Router:
@@ -63,25 +70,45 @@ class Router:
         "_counts",
         "_hearsay",
         "_judge",
+        "_neighbours",
         "_overlay",
         "_params",
         "_peers",
         "_rejected",
+        "_scores",
         "_seen",
+        "_shares",
         "_topics",
     )
 
-    def __init__(self, params: Params, judge: Judge, rng: random.Random, allow: Callable[[str], bool]) -> None:
-        """`allow` says whether a topic is one of our network; of others nothing is kept. Pure and cheap."""
+    def __init__(
+        self,
+        params: Params,
+        judge: Judge,
+        rng: random.Random,
+        allow: Callable[[str], bool],
+        *,
+        app_score: AppScore | None = None,
+        static: Collection[PeerId] = (),
+        locate: Locate = public_place,
+    ) -> None:
+        """`allow` says whether a topic is one of our network; of others nothing is kept. Pure and cheap.
+
+        `app_score` says what the application thinks of a peer (P5). `static` are peers with whom it is agreed, on both
+        sides, that everything is exchanged, whatever the scores; keeping the links to them is the node's. `locate`
+        makes places of addresses."""
         self._params = params
         self._judge = judge
         self._seen = SeenIds(params.seen_ttl, params.seen_max)
         self._rejected = SeenIds(params.seen_ttl, params.rejected_max)
-        self._overlay = Overlay(params, rng, allow)
-        self._hearsay = Hearsay(params, rng, self._overlay, self._seen, self._rejected)
-        self._peers = self._overlay.peers
+        self._neighbours = Neighbours(params, app_score)
+        self._overlay = Overlay(params, rng, allow, self._neighbours, static=static, locate=locate)
+        self._hearsay = Hearsay(params, rng, self._overlay, self._neighbours, self._seen, self._rejected)
+        self._scores = self._neighbours.scores
+        self._shares = self._overlay.shares
+        self._peers = self._neighbours.peers
         self._topics = self._overlay.topics
-        self._counts = self._overlay.counts
+        self._counts = self._neighbours.counts
         self._cache = self._hearsay.cache
 
     def handle(self, event: Event, now: float) -> list[Effect]:
@@ -91,16 +118,16 @@ class Router:
         a topic that is not allowed, a message that is too large.
         """
         effects: list[Effect] = []
-        self._overlay.effects = effects
+        self._neighbours.effects = effects
         match event:
             case RpcReceived():
                 self._on_rpc(event.peer, event.data, now)
             case Heartbeat():
                 self._on_heartbeat(now)
             case PeerUp():
-                self._overlay.peer_up(event)
+                self._overlay.peer_up(event, now)
             case PeerDown():
-                self._on_peer_down(event.peer)
+                self._on_peer_down(event.peer, now)
             case Publish():
                 self._on_publish(event.topic, event.data, now)
             case Forward():
@@ -119,8 +146,8 @@ class Router:
         self._seen.sweep(now)
         self._rejected.sweep(now)
 
-    def _on_peer_down(self, peer_id: PeerId) -> None:
-        peer = self._overlay.peer_down(peer_id)
+    def _on_peer_down(self, peer_id: PeerId, now: float) -> None:
+        peer = self._overlay.peer_down(peer_id, now)
         if peer is not None:
             self._hearsay.forget(peer)
 
@@ -155,11 +182,20 @@ class Router:
         known = self._peers.get(peer)
         return None if known is None else known.ledger()
 
+    def score(self, peer: PeerId, now: float) -> Score | None:
+        """What a peer that is up is worth to us, term by term. `now` as in `handle`."""
+        known = self._peers.get(peer)
+        return None if known is None else self._scores.explain(known.standing, now)
+
+    def scores(self, now: float) -> dict[PeerId, Score]:
+        """Of all peers that are up."""
+        return {peer.id: self._scores.explain(peer.standing, now) for peer in self._peers.values()}
+
     def statistics(self) -> Statistics:
         counts = dict(self._counts)
         counts["seen.forgotten_early"] = self._seen.early + self._rejected.early
         counts["cache.evicted"] = self._cache.evicted
-        counts["backoff.dropped"] = self._overlay.backoffs.dropped
+        counts["backoff.dropped"] = self._overlay.meshes.backoffs.dropped
         return Statistics(
             counters=MappingProxyType(counts),
             mesh_sizes=MappingProxyType({name: len(topic.mesh) for name, topic in self._topics.items()}),
@@ -168,8 +204,10 @@ class Router:
             cached_messages=len(self._cache),
             cached_bytes=self._cache.size,
             seen_ids=len(self._seen) + len(self._rejected),
-            backoffs=len(self._overlay.backoffs),
+            backoffs=len(self._overlay.meshes.backoffs),
             queued_bytes=sum([peer.outbox.size for peer in self._peers.values()]),
+            suspects=len(self._scores.suspects),
+            scores_kept=self._scores.kept,
         )
 
     # ----------------------------------------------------------------------------------------- own and learned messages
@@ -183,7 +221,7 @@ class Router:
         self._cache.put(mid, name, wire)
         self._counts["message.published"] += 1
         targets = self._overlay.publish_targets(name, now)
-        reached = [peer.id for peer in targets if self._overlay.send_own(peer, wire)]
+        reached = [peer.id for peer in targets if self._neighbours.send_own(peer, wire)]
         if reached:
             outcome = Outcome.QUEUED
         elif targets:
@@ -192,7 +230,7 @@ class Router:
             outcome = Outcome.NO_SUBSCRIBERS
         else:
             outcome = Outcome.NO_PEERS
-        self._overlay.effects.append(Published(name, mid, tuple(reached), outcome))
+        self._neighbours.effects.append(Published(name, mid, tuple(reached), outcome))
 
     def _on_forward(self, name: str, data: bytes) -> None:
         self._check_own_size(data)
@@ -205,7 +243,7 @@ class Router:
             outcome = Outcome.SEEN
         else:
             self._counts["message.learned"] += 1
-            targets = list(topic.mesh)
+            targets = self._overlay.forward_targets(topic)
             reached = self._spread(topic, mid, encode_publish(name, data), None)
             if reached:
                 outcome = Outcome.QUEUED
@@ -215,7 +253,7 @@ class Router:
                 outcome = Outcome.ONLY_GOSSIP
             else:
                 outcome = Outcome.NO_SUBSCRIBERS if self._peers else Outcome.NO_PEERS
-        self._overlay.effects.append(Published(name, mid, tuple(reached), outcome))
+        self._neighbours.effects.append(Published(name, mid, tuple(reached), outcome))
 
     def _check_own_size(self, data: bytes) -> None:
         if len(data) > self._params.max_message_bytes:
@@ -228,12 +266,16 @@ class Router:
         if peer is None:
             self._counts["unknown_peer"] += 1
             return
+        if peer.standing.suspect and not self._neighbours.may_speak(peer, now):
+            self._counts["rpc.graylisted"] += 1
+            return
         try:
             rpc = decode_rpc(data)
         except Refused as refused:
             peer.refused_rpcs += 1
+            self._neighbours.blame(peer, 1.0, now)
             self._counts[f"rpc.refused.{refused.reason}"] += 1
-            self._overlay.effects.append(Misbehaved(peer_id, refused.reason, refused.detail))
+            self._neighbours.effects.append(Misbehaved(peer_id, refused.reason, refused.detail))
             return
         self._counts["rpc.received"] += 1
         for subscribe, name in rpc.subscriptions:
@@ -242,17 +284,17 @@ class Router:
             elif subscribe:
                 self._overlay.subscribe(peer, name, now)
             else:
-                self._overlay.unsubscribe(peer, name)
+                self._overlay.unsubscribe(peer, name, now)
         for message in rpc.messages:
             self._on_message(peer, message, now)
         for name in rpc.graft:
             self._overlay.hear_graft(peer, name, now)
         for prune in rpc.prune:
-            self._overlay.hear_prune(peer, prune, now)
+            self._overlay.meshes.hear_prune(peer, prune, now)
         if rpc.ihave:
             self._hearsay.hear_ihave(peer, rpc.ihave, now)
         if rpc.iwant:
-            self._hearsay.hear_iwant(peer, rpc.iwant)
+            self._hearsay.hear_iwant(peer, rpc.iwant, now)
 
     def _on_message(self, peer: Peer, message: Message, now: float) -> None:
         name, data, signed = message
@@ -263,10 +305,10 @@ class Router:
         # These two are seen before the id is known, and must not be remembered by it: the id covers neither, so
         # whoever dresses up a good message would mute it.
         if signed:
-            self._reject(peer, Reason.RPC_SIGNED)
+            self._reject(peer, name, Reason.RPC_SIGNED, now)
             return
         if len(data) > self._params.max_message_bytes:
-            self._reject(peer, Reason.SIZE)
+            self._reject(peer, name, Reason.SIZE, now)
             return
         mid = message_id(name, data)
         if peer.asked:
@@ -274,19 +316,27 @@ class Router:
         if mid in self._seen:
             peer.duplicates += 1
             self._counts["message.duplicate"] += 1
+            if self._scores.counts_copies:
+                self._scores.brought_copy(peer.standing, name, mid, now)
             return
         if mid in self._rejected:
-            self._reject(peer, "again")
+            self._reject(peer, name, "again", now)
+            return
+        if not self._shares.admit(peer.share, now):
+            peer.ignored += 1
+            peer.over_share += 1
+            self._count_message("ignored", Reason.OVER_SHARE)
             return
         judgement = self._judge(name, data, peer.id, now)
         if judgement.verdict is Verdict.ACCEPT:
             peer.first += 1
+            self._scores.brought_first(peer.standing, name, mid, now)
             self._counts["message.accepted"] += 1
-            self._overlay.effects.append(Deliver(name, data, peer.id, mid))
+            self._neighbours.effects.append(Deliver(name, data, peer.id, mid))
             self._spread(topic, mid, encode_publish(name, data), peer)
         elif judgement.verdict is Verdict.REJECT:
             self._rejected.add(mid)
-            self._reject(peer, judgement.reason)
+            self._reject(peer, name, judgement.reason, now)
         else:
             peer.ignored += 1
             self._count_message("ignored", judgement.reason)
@@ -297,10 +347,12 @@ class Router:
         """A message of somebody else goes to the mesh and into the cache; gives the peers it is queued for."""
         self._seen.add(mid)
         self._cache.put(mid, topic.name, wire)
-        return [peer.id for peer in topic.mesh if peer is not source and self._overlay.send_forwarded(peer, wire)]
+        targets = self._overlay.forward_targets(topic)
+        return [peer.id for peer in targets if peer is not source and self._neighbours.send_forwarded(peer, wire)]
 
-    def _reject(self, peer: Peer, reason: str) -> None:
+    def _reject(self, peer: Peer, name: str, reason: str, now: float) -> None:
         peer.rejected += 1
+        self._scores.brought_invalid(peer.standing, name, now)
         self._count_message("rejected", reason)
 
     def _count_message(self, what: str, reason: str) -> None:

@@ -12,7 +12,7 @@ Only a peer that may be below zero is a *suspect*; of all others nobody asks for
 A score is reckoned once an interval, and anew when something bad happens: what is earned counts a moment later.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -90,6 +90,7 @@ class Scores:
         "_rules",
         "_window",
         "counts_copies",
+        "news",
         "on",
         "suspects",
     )
@@ -108,6 +109,8 @@ class Scores:
         self._near: dict[bytes, tuple[float, set[PeerId]]] = {}  # lately accepted, and who has been credited for it
         self._kept: tuple[dict[PeerId, tuple[float, Standing]], ...] = ({}, {})  # of peers that left: good, bad
         self.suspects: dict[Standing, None] = {}
+        self.news: dict[str, None] = {}
+        """Topics in which somebody brought something, until the meshes are looked over."""
 
     # ------------------------------------------------------------------------------------------------ coming and going
 
@@ -121,8 +124,8 @@ class Scores:
             if known is not standing and now - since <= self._params.retain_score:
                 standing = known
         self.move(standing, host)
-        if self._app_score is not None or standing.suspect:
-            self._suspect(standing)
+        if self._app_score is not None or standing.topics or standing.behaviour:
+            self._suspect(standing)  # what it earned may have faded faster than what it owes
         return standing
 
     def move(self, standing: Standing, host: str) -> None:
@@ -143,13 +146,13 @@ class Scores:
             if topic.grafted is not None:
                 self.left_mesh(standing, name, now)
         self._leave_host(standing)
-        self._suspend(standing, now)
+        is_bad = self._reckon(standing, now).total < 0
         self.suspects.pop(standing, None)
         for kept in self._kept:
             while kept and now - next(iter(kept.values()))[0] > self._params.retain_score:
                 del kept[next(iter(kept))]
         if standing.topics or standing.behaviour:
-            kept = self._kept[standing.suspect]
+            kept = self._kept[is_bad]
             if len(kept) >= self._params.max_retained:
                 del kept[next(iter(kept))]
             kept[standing.peer] = (now, standing)
@@ -158,11 +161,6 @@ class Scores:
     def kept(self) -> int:
         """Scores of peers that left."""
         return sum([len(kept) for kept in self._kept])
-
-    def _suspend(self, standing: Standing, now: float) -> None:
-        """Last look at a peer that leaves: is it worth remembering as a bad one?"""
-        standing.suspect = standing.suspect and self._reckon(standing, now).total < 0
-        standing.tick = -1
 
     def _leave_host(self, standing: Standing) -> None:
         others = self._hosts.get(standing.host)
@@ -180,7 +178,7 @@ class Scores:
             for standing in here:
                 self._suspect(standing)
 
-    # -------------------------------------------------------------------------------------------------------- what it did
+    # ------------------------------------------------------------------------------------------------------ what it did
 
     def entered_mesh(self, standing: Standing, name: str, now: float) -> None:
         topic = self._topic(standing, name, now)
@@ -206,6 +204,7 @@ class Scores:
         if topic is None or rules is None:
             return
         topic.first = min(topic.first + 1, rules.params.first_cap)
+        self.news[name] = None
         if self.counts_copies:
             while self._near and now - next(iter(self._near.values()))[0] > self._window:
                 del self._near[next(iter(self._near))]
@@ -235,7 +234,7 @@ class Scores:
             standing.behaviour = self._behaviour(standing, self._tick(now)) + amount
             self._suspect(standing)
 
-    # ------------------------------------------------------------------------------------------------------- what it is worth
+    # ------------------------------------------------------------------------------------------------- what it is worth
 
     def score(self, standing: Standing, now: float) -> float:
         if not self.on:
@@ -248,6 +247,15 @@ class Scores:
 
     def explain(self, standing: Standing, now: float) -> Score:
         return self._reckon(standing, now) if self.on else Score(0.0)
+
+    def news_of(self, names: Iterable[str]) -> list[str]:
+        """Of these topics, those about which there is something to learn since the last call: where all was silent,
+        nobody is better than anybody else, unless the application knows more."""
+        if not self.on:
+            return []
+        told = [name for name in names if self._app_score is not None or name in self.news]
+        self.news.clear()
+        return told
 
     def clear(self, now: float) -> None:
         """A heartbeat: those whose sins are forgotten are no suspects any more."""
@@ -291,7 +299,7 @@ class Scores:
             self.suspects.pop(standing, None)
         return Score(total, p1, p2, p3, p3b, p4, p5, p6, p7)
 
-    # ---------------------------------------------------------------------------------------------------------- counters
+    # --------------------------------------------------------------------------------------------------------- counters
 
     def _suspect(self, standing: Standing) -> None:
         standing.suspect = True
@@ -307,14 +315,17 @@ class Scores:
     def _rules_of(self, name: str) -> _Rules | None:
         if name not in self._rules:
             topic = self._params.topics.get(name, self._params.default_topic)
-            self._rules[name] = topic and _Rules(
-                topic,
-                self._factor(topic.first_half_life),
-                self._factor(topic.mesh_half_life),
-                self._factor(topic.failure_half_life),
-                self._factor(topic.invalid_half_life),
-            )
+            self._rules[name] = None if topic is None else self._work_out(topic)
         return self._rules[name]
+
+    def _work_out(self, topic: TopicScore) -> _Rules:
+        return _Rules(
+            topic,
+            self._factor(topic.first_half_life),
+            self._factor(topic.mesh_half_life),
+            self._factor(topic.failure_half_life),
+            self._factor(topic.invalid_half_life),
+        )
 
     def _topic(self, standing: Standing, name: str, now: float) -> TopicStanding | None:
         """The peer's counters in a topic, as they are now. Asked only of topics we carry, so they are few."""

@@ -12,7 +12,8 @@ from protocol.limits import MAX_ITEM
 from tests.vectors.codec_vectors import GOOD, REFUSED
 from tests.vectors.frame_vectors import good_frames
 
-from .mutants import FUZZERS, change_bytes
+from .changes import change_bytes
+from .mutants import FUZZERS
 from .strict import is_canonical
 
 MUTANTS = 4000

@@ -235,6 +235,16 @@ def test_an_accept_of_an_offer_it_never_saw_waits() -> None:
     assert thread(Side.VENDOR).add(YES, NOW).early
 
 
+def test_nobody_else_revises_or_closes_the_wish() -> None:
+    """Mallory's revision and close name Alice's root. Her signature is good; the wish is not hers."""
+    alice = thread(Side.REQUESTER, A)
+    for claimed in (update(FIRST, MALLORY, seq=50), close(FIRST, MALLORY)):
+        assert alice.add(claimed, NOW).moves == ()
+    assert alice.talks[A.id].state is State.OFFERED
+    alice.add(update(FIRST, seq=1), NOW)
+    assert alice.talks[A.id].state is State.VOID
+
+
 def test_an_answer_to_the_wrong_thing_has_no_effect() -> None:
     """Refs that name something of another sort: a confirm of an offer, an accept of an accept."""
     alice = thread(Side.REQUESTER, A, YES)

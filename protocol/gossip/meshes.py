@@ -1,0 +1,213 @@
+"""The meshes of the topics we carry: GRAFT and PRUNE, who may come in, who stays, who is fetched.
+
+Nobody whose score is below zero is in a mesh; when one has grown too large the best stay; a poor one gets better
+peers; one subnet has few places in it, and those who dial us never all of them.
+"""
+
+import math
+import random
+
+from .mesh import Backoffs, Peer, Topic, choose_survivors, draw
+from .neighbours import Neighbours
+from .params import Params
+from .rpc import Prune
+
+_SWEEP_EVERY = 15
+"""Heartbeats between two sweeps of the back-offs; they are compared with the clock whenever they matter."""
+
+
+class Meshes:
+    __slots__ = (
+        "_beats",
+        "_counts",
+        "_neighbours",
+        "_next_offer",
+        "_params",
+        "_rng",
+        "_scores",
+        "backoffs",
+        "located",
+        "topics",
+    )
+
+    def __init__(self, params: Params, rng: random.Random, neighbours: Neighbours) -> None:
+        self._params = params
+        self._rng = rng
+        self._neighbours = neighbours
+        self._scores = neighbours.scores
+        self._counts = neighbours.counts
+        self._beats = 0
+        self._next_offer: float | None = None
+        self.topics: dict[str, Topic] = {}  # that we carry
+        self.backoffs = Backoffs(params.max_backoffs)
+        self.located = 0
+        """Peers that are up in a subnet that counts. Without any, nobody needs to count subnets."""
+
+    # ---------------------------------------------------------------------------------------------------- going in, out
+
+    def enter(self, topic: Topic, peer: Peer, now: float) -> None:
+        topic.mesh[peer] = now
+        self._scores.entered_mesh(peer.standing, topic.name, now)
+
+    def exit(self, topic: Topic, peer: Peer, now: float) -> None:
+        if topic.mesh.pop(peer, None) is not None:
+            self._scores.left_mesh(peer.standing, topic.name, now)
+
+    def may_graft(self, peer: Peer, name: str, now: float) -> bool:
+        """Whether we may ask this peer into the mesh. A heartbeat of slack, so that we are never early on its clock."""
+        return self._neighbours.may_mesh(peer, now) and not self.backoffs.blocks(
+            name, peer.id, now - self._params.heartbeat_interval
+        )
+
+    def has_room(self, topic: Topic, peer: Peer) -> bool:
+        """Whether its subnet has a place left."""
+        if not peer.subnet:
+            return True
+        return sum([other.subnet == peer.subnet for other in topic.mesh]) < self._params.mesh_per_subnet
+
+    def graft(self, topic: Topic, peer: Peer, now: float) -> bool:
+        if not self.has_room(topic, peer):
+            return False
+        if not peer.outbox.put_graft(topic.name):
+            self._counts["dropped.control"] += 1
+            return False
+        self.enter(topic, peer, now)
+        self._counts["graft.sent"] += 1
+        self._neighbours.wake(peer)
+        return True
+
+    def prune(self, peer: Peer, name: str, backoff: float, now: float) -> None:
+        """Say so and keep the back-off ourselves, too. The caller takes the peer out of the mesh."""
+        self.backoffs.add(name, peer.id, now + backoff, now)
+        self.say_prune(peer, name, backoff)
+
+    def say_prune(self, peer: Peer, name: str, backoff: float) -> None:
+        if peer.outbox.put_prune(name, math.ceil(backoff) if peer.says_backoff else None):
+            self._counts["prune.sent"] += 1
+            self._neighbours.wake(peer)
+        else:
+            self._counts["dropped.control"] += 1
+
+    # ----------------------------------------------------------------------------------------------- what peers ask for
+
+    def hear_graft(self, topic: Topic, peer: Peer, now: float) -> None:
+        """Of a subscriber that is not in the mesh."""
+        refusal = self._refusal(topic, peer, now)
+        if refusal is None:
+            self._counts["graft.received"] += 1
+            self.enter(topic, peer, now)
+            return
+        self._counts[f"graft.{refusal}"] += 1
+        if refusal == "early":
+            peer.early_grafts += 1
+            self._blame_early(peer, topic.name, now)
+        self.prune(peer, topic.name, self._params.prune_backoff, now)
+
+    def _refusal(self, topic: Topic, peer: Peer, now: float) -> str | None:
+        if peer.static:
+            return "static"
+        if self.backoffs.blocks(topic.name, peer.id, now):
+            return "early"
+        if not self._neighbours.may_mesh(peer, now):
+            return "low_score"
+        if len(topic.mesh) >= self._params.d_high and not peer.outbound:
+            return "full"
+        return None if self.has_room(topic, peer) else "subnet"
+
+    def _blame_early(self, peer: Peer, name: str, now: float) -> None:
+        age = self.backoffs.age(name, peer.id, now)
+        if not peer.says_backoff:
+            # 1.0 knows no back-off: it asks again every heartbeat, and only more than that is a flood.
+            self._neighbours.blame(peer, 1.0 if age < self._params.heartbeat_interval / 2 else 0.0, now)
+        else:
+            self._neighbours.blame(peer, 2.0 if age < self._params.graft_flood else 1.0, now)
+
+    def hear_prune(self, peer: Peer, prune: Prune, now: float) -> None:
+        topic = self.topics.get(prune.topic)
+        if topic is None:
+            self._counts["prune.not_joined"] += 1
+            return
+        self._counts["prune.received"] += 1
+        self.exit(topic, peer, now)
+        backoff = self._params.prune_backoff if not prune.backoff else min(prune.backoff, self._params.max_backoff)
+        self.backoffs.add(topic.name, peer.id, now + backoff, now)
+
+    # ---------------------------------------------------------------------------------------------------------- tending
+
+    def beat(self, now: float) -> None:
+        self._beats += 1
+        if self._beats % _SWEEP_EVERY == 0:
+            self.backoffs.sweep(now - self._params.heartbeat_interval)  # see may_graft
+        if self._scores.suspects:
+            self._scores.clear(now)
+        for topic in self.topics.values():
+            self._tend(topic, now)
+        if self._next_offer is None:
+            self._next_offer = now + self._params.opportunistic_interval
+        elif now >= self._next_offer:
+            self._next_offer = now + self._params.opportunistic_interval
+            for name in self._scores.news_of(self.topics):
+                self._graft_better(self.topics[name], now)
+
+    def _tend(self, topic: Topic, now: float) -> None:
+        params, mesh = self._params, topic.mesh
+        if self._scores.suspects:
+            for peer in [peer for peer in mesh if not self._neighbours.may_mesh(peer, now)]:
+                self._counts["prune.low_score"] += 1
+                self.exit(topic, peer, now)
+                self.prune(peer, topic.name, params.prune_backoff, now)
+        if len(mesh) < params.d_low:
+            self.fill(topic, params.d - len(mesh), now)
+        elif len(mesh) > params.d_high:
+            score = (lambda peer: self._score_of(peer, now)) if self._scores.on else None
+            stay = choose_survivors(mesh, params, self._rng, score)
+            for peer in [peer for peer in mesh if peer not in stay]:
+                self.exit(topic, peer, now)
+                self.prune(peer, topic.name, params.prune_backoff, now)
+        if len(mesh) >= params.d_low:
+            missing = params.d_out
+            for peer in mesh:
+                if missing <= 0:
+                    break
+                missing -= peer.outbound
+            if missing > 0:
+                self.fill(topic, missing, now, outbound_only=True)
+
+    def fill(self, topic: Topic, missing: int, now: float, *, outbound_only: bool = False) -> None:
+        candidates = [
+            peer
+            for peer in self._neighbours.subscribers.get(topic.name, ())
+            if peer not in topic.mesh and (peer.outbound or not outbound_only) and self.may_graft(peer, topic.name, now)
+        ]
+        self._graft_some(topic, candidates, missing, now)
+
+    def _graft_better(self, topic: Topic, now: float) -> None:
+        """Opportunistic grafting: where half of the mesh brings next to nothing, try those who bring more."""
+        score = self._score_of
+        if len(topic.mesh) < 2:
+            return
+        values = sorted([score(peer, now) for peer in topic.mesh])
+        median = values[len(values) // 2]
+        if median >= self._neighbours.thresholds.opportunistic_threshold:
+            return
+        better = [
+            peer
+            for peer in self._neighbours.subscribers.get(topic.name, ())
+            if peer not in topic.mesh and score(peer, now) > median and self.may_graft(peer, topic.name, now)
+        ]
+        before = len(topic.mesh)
+        self._graft_some(topic, better, self._params.opportunistic_peers, now)
+        self._counts["graft.opportunistic"] += len(topic.mesh) - before
+
+    def _graft_some(self, topic: Topic, candidates: list[Peer], count: int, now: float) -> None:
+        """By lot; a subnet that is full makes room for the next in line."""
+        if self.located:
+            line = self._rng.sample(candidates, len(candidates))
+        else:
+            line = draw(candidates, count, self._rng)
+        for peer in line:
+            if count > 0 and self.graft(topic, peer, now):
+                count -= 1
+
+    def _score_of(self, peer: Peer, now: float) -> float:
+        return self._scores.score(peer.standing, now)

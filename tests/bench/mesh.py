@@ -1,0 +1,116 @@
+"""Our nodes' gossip in one process, all of admission on: `python -m tests.bench.mesh libp2p|memory <plan>`."""
+
+import hashlib
+import random
+import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import trio
+
+from node.clock import SystemClock
+from node.gossip import Gossip
+from node.network.memory import MemoryWorld
+from node.network.seam import Network
+from protocol.board import Board, Heard
+from protocol.gossip import Params
+
+from .phases import Flights, measure, report, resident_bytes
+from .plan import DIVISION, Plan
+
+
+class OurMesh:
+    def __init__(self, gossips: list[Gossip]) -> None:
+        self._gossips = gossips
+
+    def publish(self, author: int, frame: bytes) -> None:
+        gossip = self._gossips[author]
+        assert gossip.hear(DIVISION, frame).accepted, "we believe what we say"
+        gossip.publish(DIVISION, frame)
+
+    def copies(self) -> int:
+        total = 0
+        for gossip in self._gossips:
+            counters: Any = gossip.statistics()["router"].counters  # type: ignore[attr-defined]
+            total += sum(count for name, count in counters.items() if name in _RECEIVED)
+        return total
+
+    def mesh_sizes(self) -> list[int]:
+        return [sum(gossip.statistics()["router"].mesh_sizes.values()) for gossip in self._gossips]  # type: ignore[attr-defined]
+
+
+_RECEIVED = ("message.accepted", "message.duplicate", "message.ignored", "message.rejected")
+
+
+async def run_mesh(plan: Plan) -> dict[str, Any]:
+    flights = Flights(plan)
+
+    async def on_heard(batch: list[Heard]) -> None:
+        for heard in batch:
+            assert heard.message is not None
+            flights.delivered(heard.message.head.salt)
+
+    params = Params(d=plan.d, d_low=plan.d_low, d_high=plan.d_high, heartbeat_interval=plan.heartbeat)
+    networks: list[Network] = []
+    gossips: list[Gossip] = []
+
+    async def live(number: int, task_status: trio.TaskStatus[None]) -> None:
+        """One node, in a task of its own: whoever opens a network must also be the one to close it."""
+        async with open_network(number) as network, trio.open_nursery() as nursery:
+            gossip = Gossip(network, Board(plan.net), SystemClock(), random.Random(number), on_heard, params)
+            await nursery.start(gossip.run)
+            gossip.join(DIVISION)
+            networks.append(network)
+            gossips.append(gossip)
+            task_status.started()
+
+    before = resident_bytes()
+    async with trio.open_nursery() as nursery:
+        for number in range(plan.nodes):
+            await nursery.start(live, number)
+        for a, b in plan.links:
+            await networks[a].dial(networks[b].addresses[0])
+        mesh = OurMesh(gossips)
+        links = [sum(number in link for link in plan.links) for number in range(plan.nodes)]
+        with trio.fail_after(60):
+            while not _is_ready(mesh, gossips, links, plan):
+                await trio.sleep(0.1)
+        await trio.sleep(plan.settle)
+        result = await measure(flights, mesh)
+        result |= {
+            "mesh_sizes": mesh.mesh_sizes(),
+            "bytes_per_node": (resident_bytes() - before) / plan.nodes,
+        }
+        nursery.cancel_scope.cancel()
+    return result
+
+
+def _is_ready(mesh: OurMesh, gossips: list[Gossip], links: list[int], plan: Plan) -> bool:
+    heard = all(len(gossip.subscribers(DIVISION)) == count for gossip, count in zip(gossips, links, strict=True))
+    full = all(size >= min(plan.d_low, count) for size, count in zip(mesh.mesh_sizes(), links, strict=True))
+    return heard and full
+
+
+open_network: Callable[[int], AbstractAsyncContextManager[Network]]
+
+
+def _seed(number: int) -> bytes:
+    return hashlib.sha256(b"bench node %d" % number).digest()
+
+
+def main() -> None:
+    global open_network
+    kind = sys.argv.pop(1)
+    if kind == "libp2p":
+        from node.network.libp2p import open_libp2p_network
+
+        open_network = lambda number: open_libp2p_network(seed=_seed(number), listen=["/ip4/127.0.0.1/tcp/0"])  # noqa: E731
+    else:
+        world = MemoryWorld()
+        open_network = lambda number: world.open_network(_seed(number))  # noqa: E731
+    report(run_mesh)
+
+
+if __name__ == "__main__":
+    main()
