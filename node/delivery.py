@@ -27,7 +27,7 @@ from .clock import Chance, Clock
 from .network.seam import LinkUp, Network, NetworkError, PeerId, Stream, StreamError
 from .policy import DialBook, Shares
 from .store import OutboxRow, Store, Tx
-from .threads import End, LiveThread, Threads, new_thread, save, thread_id
+from .threads import End, LiveThread, Threads, key_to_answer, new_thread, save, thread_id
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -213,8 +213,9 @@ class Delivery:
             root=live.root,
             to=live.other,
         )
-        # Each answer is sealed to the key its question came with; a first answer to the wish's own box.
-        other = answers.head.tkey or getattr(answers.body, "box", None)
+        # Each answer is sealed to the key its question came with; what follows up words of our own, to the key the
+        # other party was last heard with.
+        other = live.other_box if answers.author == live.end.me else key_to_answer(answers)
         assert other is not None
         key, box = live.end.secrets()
         message, item = write_letter(

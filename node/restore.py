@@ -49,7 +49,7 @@ def restore(tx: Tx, net: str, now: int, board: Board, threads: Threads, vendor_k
         for stored, message in messages.get(live.root, ()):
             if stored.thread in (None, live.id):
                 live.thread.add(message, stored.stored_at)
-                if stored.thread is not None and not stored.mine:
+                if message.author == live.other:
                     live.count(message)
         live.thread.tick(now)
         threads.add(live)

@@ -64,6 +64,8 @@ class LiveThread:
     """The transport peer last seen for the other party."""
     routes: tuple[str, ...] = ()
     """Addresses the other party named, newest first."""
+    other_box: bytes | None = None
+    """The X25519 key the other party was last heard with; at first a wish's own box."""
     heard: int = 0
     heard_bytes: int = 0
     """How many messages of the other party we keep, and their size: bounded by delivery."""
@@ -85,8 +87,10 @@ class LiveThread:
 
     def count(self, message: Message) -> None:
         """A message of the other party is kept."""
-        self.heard += 1
-        self.heard_bytes += len(message.frame)
+        self.other_box = key_to_answer(message) or self.other_box
+        if message.head.to is not None:
+            self.heard += 1
+            self.heard_bytes += len(message.frame)
 
     def peers(self) -> tuple[str, ...]:
         """Transport peers the other party may be: the one last seen first, then those it named."""
@@ -166,6 +170,11 @@ class Threads:
         self._by_id[live.id] = live
         self._by_root.setdefault(live.root, []).append(live)
         return live
+
+
+def key_to_answer(message: Message) -> bytes | None:
+    """The X25519 key an answer to this message is sealed to."""
+    return message.body.box if isinstance(message.body, Intent) else message.head.tkey
 
 
 def new_thread(root: bytes, requester: bytes, vendor: bytes, end: End) -> LiveThread:

@@ -280,6 +280,7 @@ class VendorRole:
             live.end.secrets()[1].vendor_side_keys(wish.body.box)
         except ValueError:
             raise refused("box", "this wish names a key that nothing can be sealed to") from None
+        live.count(wish)
         live.learn_route(wish, None)
         live.thread.add(wish, now)
         return live, box

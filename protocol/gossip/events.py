@@ -41,8 +41,8 @@ a bug of this node and leaves `handle`."""
 
 @dataclass(frozen=True, slots=True)
 class PeerUp:
-    """A peer can be written to and speaks gossip. Said again for a peer that is up: `outbound` and `ip` are updated, and
-    one that turns out to speak 1.0 does so until it is down."""
+    """A peer can be written to and speaks gossip. Said again for a peer that is up: `outbound` and `ip` are updated,
+    and one that turns out to speak 1.0 does so until it is down."""
 
     peer: PeerId
     outbound: bool

@@ -110,7 +110,7 @@ class Meshes:
             return "early"
         if not self._neighbours.may_mesh(peer, now):
             return "low_score"
-        if len(topic.mesh) >= self._params.d_high and not peer.outbound:
+        if len(topic.mesh) >= self._params.d_high and not peer.outbound and not self._is_better(topic, peer, now):
             return "full"
         return None if self.has_room(topic, peer) else "subnet"
 
@@ -183,21 +183,31 @@ class Meshes:
 
     def _graft_better(self, topic: Topic, now: float) -> None:
         """Opportunistic grafting: where half of the mesh brings next to nothing, try those who bring more."""
-        score = self._score_of
-        if len(topic.mesh) < 2:
-            return
-        values = sorted([score(peer, now) for peer in topic.mesh])
-        median = values[len(values) // 2]
-        if median >= self._neighbours.thresholds.opportunistic_threshold:
+        poor = self._poor_median(topic, now)
+        if poor is None:
             return
         better = [
             peer
             for peer in self._neighbours.subscribers.get(topic.name, ())
-            if peer not in topic.mesh and score(peer, now) > median and self.may_graft(peer, topic.name, now)
+            if peer not in topic.mesh and self._score_of(peer, now) > poor and self.may_graft(peer, topic.name, now)
         ]
         before = len(topic.mesh)
         self._graft_some(topic, better, self._params.opportunistic_peers, now)
         self._counts["graft.opportunistic"] += len(topic.mesh) - before
+
+    def _is_better(self, topic: Topic, peer: Peer, now: float) -> bool:
+        """The other end of opportunistic grafting: a full but poor mesh takes in who is better than half of it. Else
+        two nodes whose meshes are both full of silent peers, each the other's best, could never come together."""
+        poor = self._poor_median(topic, now)
+        return poor is not None and self._score_of(peer, now) > poor
+
+    def _poor_median(self, topic: Topic, now: float) -> float | None:
+        """The median score of the mesh when it is below the threshold; None: good enough, or too few to tell."""
+        if not self._scores.on or len(topic.mesh) < 2:
+            return None
+        values = sorted([self._score_of(peer, now) for peer in topic.mesh])
+        median = values[len(values) // 2]
+        return median if median < self._neighbours.thresholds.opportunistic_threshold else None
 
     def _graft_some(self, topic: Topic, candidates: list[Peer], count: int, now: float) -> None:
         """By lot; a subnet that is full makes room for the next in line."""

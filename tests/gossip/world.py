@@ -7,7 +7,7 @@ on one link does not depend on the others.
 import hashlib
 import heapq
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from protocol.gossip import (
     Deliver,
@@ -41,10 +41,11 @@ def accept_all(topic: str, data: bytes, via: str, now: float) -> Judgement:
 
 
 class Node:
-    def __init__(self, name: str, params: Params, judge: Judge, seed: int) -> None:
+    def __init__(self, name: str, params: Params, judge: Judge, seed: int, static: Collection[str] = ()) -> None:
         self.name = name
-        self.router = Router(params, judge, random.Random(f"{seed}/{name}"), is_ours)
+        self.router = Router(params, judge, random.Random(f"{seed}/{name}"), is_ours, static=static)
         self.heard: list[bytes] = []
+        self.heard_at: dict[bytes, float] = {}
         self.published: list[Published] = []
         self.misbehaved: list[Misbehaved] = []
         self.stalled: set[str] = set()
@@ -57,6 +58,9 @@ class World:
         self.params = params or Params()
         self.now = 0.0
         self.nodes: dict[str, Node] = {}
+        self.strangers: dict[str, Callable[[Event], None]] = {}
+        """Those who have no router: what they are told, and nothing more."""
+        self.ips: dict[str, str] = {}
         self.loss = 0.0
         """Part of all RPCs that vanish."""
         self.deliveries = 0
@@ -66,8 +70,16 @@ class World:
         self._count = 0
         self._trace = hashlib.sha256()
 
-    def add(self, name: str, *, judge: Judge = accept_all, params: Params | None = None, join: bool = True) -> Node:
-        node = self.nodes[name] = Node(name, params or self.params, judge, self.seed)
+    def add(
+        self,
+        name: str,
+        *,
+        judge: Judge = accept_all,
+        params: Params | None = None,
+        join: bool = True,
+        static: Collection[str] = (),
+    ) -> Node:
+        node = self.nodes[name] = Node(name, params or self.params, judge, self.seed, static)
         phase = random.Random(f"{self.seed}/{name}/phase").random() * self.params.heartbeat_interval
         self.at(self.now + phase, lambda: self._beat(node))
         if join:
@@ -77,8 +89,8 @@ class World:
     def connect(self, dialler: str, dialled: str) -> None:
         for one, two in ((dialler, dialled), (dialled, dialler)):
             self._links[one, two] = random.Random(f"{self.seed}/{one}/{two}")
-        self.tell(dialler, PeerUp(dialled, outbound=True))
-        self.tell(dialled, PeerUp(dialler, outbound=False))
+        self.tell(dialler, PeerUp(dialled, outbound=True, ip=self.ips.get(dialled, "")))
+        self.tell(dialled, PeerUp(dialler, outbound=False, ip=self.ips.get(dialler, "")))
 
     def disconnect(self, one: str, two: str) -> None:
         for pair in ((one, two), (two, one)):
@@ -94,6 +106,9 @@ class World:
         return self.nodes[name].published[-1]
 
     def tell(self, name: str, event: Event) -> None:
+        if name in self.strangers:
+            self.strangers[name](event)
+            return
         node = self.nodes[name]
         for effect in node.router.handle(event, self.now):
             match effect:
@@ -101,6 +116,7 @@ class World:
                     self.flush(name, peer)
                 case Deliver():
                     node.heard.append(effect.data)
+                    node.heard_at[effect.data] = self.now
                     self.deliveries += 1
                 case Published():
                     node.published.append(effect)

@@ -18,7 +18,7 @@ const PAD_SIZES = [256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 59392]
 export const NO_STAMP = new Uint8Array(8)
 
 const ascii = (words) => new TextEncoder().encode(words)
-const joined = (...parts) => new Uint8Array(Buffer.concat(parts))
+const joined = (...parts) => new Uint8Array(Buffer.concat(parts.map((part) => Uint8Array.from(part))))
 export const blake2b = (...parts) => sodium.crypto_generichash(32, joined(...parts))
 
 // ------------------------------------------------------------------------------------------------------------ Keys

@@ -18,13 +18,13 @@ export class Thread {
   // side: 'requester' | 'vendor'
   constructor (side) {
     this.side = side
-    this.seen = new Set()
-    this.waiting = []
+    this.here = new Set() // ids put in
+    this.waiting = [] // messages that name something not here yet
     this.talks = new Map() // offer's id -> { offer, state, accept, withdrawals }
     this.revisions = new Map()
     this.closed = false
     this.acks = new Map() // what it names -> the lowest seq of an ack for it
-    this.deals = new Map() // accept's id -> its talk; also of accepts that fell
+    this.deals = new Map() // accept's id -> its talk
     this.answers = new Map() // confirm's or reject's id -> its talk
   }
 
@@ -33,35 +33,30 @@ export class Thread {
     return Object.fromEntries([...this.talks].map(([id, talk]) => [id, talk.state]))
   }
 
-  // -> { early: kept until what it names is here (or dropped, if too many wait), owes: null, a problem's code, or
-  //      'superseded': a reject }
+  // -> { early: it waits for what it names (or is dropped, if too many wait),
+  //      owes: null, a problem's code, or 'superseded': a reject }
   add (message, now) {
     this.#look(now)
     const id = idText(message)
-    if (this.seen.has(id)) return { early: false, owes: null }
-    const owes = this.#take(message, now)
-    if (owes === undefined) {
-      if (this.waiting.length < MAX_WAITING) {
-        this.waiting.push(message)
-        this.seen.add(id)
-      }
+    if (this.here.has(id) || this.waiting.some((other) => idText(other) === id)) return { early: false, owes: null }
+    if (this.#mustWait(message)) {
+      if (this.waiting.length < MAX_WAITING) this.waiting.push(message)
       return { early: true, owes: null }
     }
-    this.seen.add(id)
-    this.#putInWaiting(now)
+    this.here.add(id)
+    let owes = this.#take(message, now)
+    const ready = this.waiting.filter((other) => !this.#mustWait(other))
+    this.waiting = this.waiting.filter((other) => this.#mustWait(other))
+    for (const other of ready) {
+      const later = this.add(other, now).owes
+      owes ??= later
+    }
     return { early: false, owes }
   }
 
-  #putInWaiting (now) {
-    for (let moved = true; moved;) {
-      moved = false
-      for (const message of [...this.waiting]) {
-        if (this.#take(message, now) !== undefined) {
-          this.waiting.splice(this.waiting.indexOf(message), 1)
-          moved = true
-        }
-      }
-    }
+  #mustWait (message) {
+    const kind = message.fields.get('kind')
+    return !kind.startsWith('intent') && kind !== 'offer' && !this.here.has(refOf(message))
   }
 
   // Time alone.
@@ -72,7 +67,6 @@ export class Thread {
     }
   }
 
-  // What is owed for it, or undefined: what it names is not here yet.
   #take (message, now) {
     const kind = message.fields.get('kind')
     switch (kind) {
@@ -99,7 +93,7 @@ export class Thread {
     if (this.side !== 'requester') return
     const newest = this.#newestRevision()
     for (const talk of this.talks.values()) {
-      const older = newest !== null && this.revisions.has(refOf(talk.offer)) && refOf(talk.offer) !== idText(newest)
+      const older = newest !== null && refOf(talk.offer) !== idText(newest)
       if (talk.state === 'OFFERED' && (this.closed || older)) talk.state = 'VOID'
     }
   }
@@ -130,7 +124,7 @@ export class Thread {
 
   #onWithdraw (message) {
     const talk = this.talks.get(refOf(message))
-    if (talk === undefined) return undefined
+    if (talk === undefined) return 'state'
     talk.withdrawals.push(idText(message))
     if (talk.state === 'OFFERED') talk.state = 'WITHDRAWN'
     return null
@@ -138,16 +132,14 @@ export class Thread {
 
   #onDecline (message) {
     const talk = this.talks.get(refOf(message))
-    if (talk === undefined) return undefined
+    if (talk === undefined) return 'state'
     if (talk.state === 'OFFERED') talk.state = 'DECLINED'
     return null
   }
 
   #onAccept (message, now) {
     const talk = this.talks.get(refOf(message))
-    if (talk === undefined) return undefined
-    this.deals.set(idText(message), talk)
-    if (talk.accept !== null || expOf(message) > expOf(talk.offer)) return 'state'
+    if (talk === undefined || talk.accept !== null || expOf(message) > expOf(talk.offer)) return 'state'
     const newer = [...this.talks.values()].filter((other) => isNewer(other.offer, talk.offer))
     const isCrossed = talk.state === 'WITHDRAWN' || (talk.state === 'VOID' && newer.length > 0 && now < expOf(talk.offer))
     if (this.side === 'vendor' && isCrossed) {
@@ -155,6 +147,7 @@ export class Thread {
       if (undone.some((id) => this.acks.get(id) < seqOf(message))) return 'superseded'
     } else if (talk.state !== 'OFFERED') return 'state'
     talk.accept = message
+    this.deals.set(idText(message), talk)
     talk.state = 'ACCEPTED'
     this.#look(now)
     return null
@@ -162,11 +155,9 @@ export class Thread {
 
   #onAnswer (message, kind, now) {
     const talk = this.deals.get(refOf(message))
-    if (talk === undefined) return undefined
+    if (talk?.state === 'LAPSED') return 'lapsed'
+    if (talk?.state !== 'ACCEPTED') return 'state'
     this.answers.set(idText(message), talk)
-    if (talk.accept === null || refOf(message) !== idText(talk.accept)) return 'state'
-    if (talk.state === 'LAPSED') return 'lapsed'
-    if (talk.state !== 'ACCEPTED') return 'state'
     talk.state = kind === 'confirm' ? 'CONFIRMED' : 'REJECTED'
     return null
   }

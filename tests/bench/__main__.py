@@ -1,0 +1,107 @@
+"""`scripts/bench`: everything we claim to be fast, measured. See README.md here for how to read it."""
+
+import argparse
+import json
+import platform
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .contest import FLOOR, JS_CHECKED, JS_SIGNED, MEMORY, OURS, Score, Unmeasured, contest, install_js
+from .goals import Goal, table
+
+
+def main() -> int:
+    sections = {"mesh": mesh, "floor": floor}
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("sections", nargs="*", help=f"of {', '.join(sections)}; by default all")
+    parser.add_argument("--quick", action="store_true", help="N = 20, one round, short phases: a minute, and less sure")
+    parser.add_argument("--nodes", type=int, nargs="+", default=None, metavar="N")
+    parser.add_argument("--rounds", type=int, default=None)
+    parser.add_argument("--out", type=Path, help="where to write all figures, as JSON")
+    chosen = parser.parse_args()
+    unknown = set(chosen.sections) - set(sections)
+    if unknown:
+        parser.error(f"no section {', '.join(sorted(unknown))}")
+    goals: list[Goal] = []
+    figures: dict[str, Any] = {"python": platform.python_version(), "machine": platform.machine()}
+    try:
+        for name in chosen.sections or sections:
+            print(f"== {name}", flush=True)
+            figures[name], found = sections[name](chosen)
+            goals += found
+            print(flush=True)
+    except Unmeasured as why:
+        print(f"Not measured: {why}", file=sys.stderr)
+        return 1
+    print("== goals")
+    for goal in goals:
+        print(goal.line())
+    if chosen.out:
+        figures["goals"] = [asdict(goal) | {"met": goal.met} for goal in goals]
+        chosen.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return 0 if all(goal.met for goal in goals) else 1
+
+
+# ------------------------------------------------------------------------------------------------------ sections
+
+
+def mesh(chosen: argparse.Namespace) -> tuple[Any, list[Goal]]:
+    """Real libp2p, against js in both its ways."""
+    install_js()
+    goals: list[Goal] = []
+    scores: list[Score] = []
+    for nodes in chosen.nodes or ([20] if chosen.quick else [10, 20, 50]):
+        rounds = chosen.rounds or (1 if chosen.quick else 3)
+        found = contest([OURS, JS_SIGNED, JS_CHECKED], nodes, rounds, quick=chosen.quick)
+        scores += found.values()
+        ours, signed, checked = found[OURS.name], found[JS_SIGNED.name], found[JS_CHECKED.name]
+        print_scores([ours, signed, checked])
+        for js in (signed, checked):
+            print(
+                f"  against {js.name}: {ours.delivered_per_second / js.delivered_per_second:.2f} times the deliveries,"
+                f" {ours.cpu_per_copy / js.cpu_per_copy:.2f} of the CPU per copy"
+            )
+        faster = max(signed, checked, key=lambda js: js.delivered_per_second)
+        ratio = ours.delivered_per_second / faster.delivered_per_second
+        goals.append(Goal(f"N = {nodes}: deliveries against the faster js", ratio, 2.0, True, "x"))
+        for what in ("idle_p50", "idle_p99"):
+            best = min(getattr(signed, what), getattr(checked, what))
+            label = what.replace("_", " ")
+            goals.append(Goal(f"N = {nodes}: {label} against js", getattr(ours, what) / best, 1.0, False, "x"))
+        goals.append(Goal(f"N = {nodes}: messages lost", ours.lost, 0, False))
+    return [asdict(score) for score in scores], goals
+
+
+def floor(chosen: argparse.Namespace) -> tuple[Any, list[Goal]]:
+    """The memory network against the least that gossip costs in Python."""
+    found = contest([FLOOR, MEMORY], 20, chosen.rounds or (1 if chosen.quick else 3), quick=chosen.quick)
+    print_scores(list(found.values()))
+    share = found[MEMORY.name].delivered_per_second / found[FLOOR.name].delivered_per_second
+    return [asdict(score) for score in found.values()], [
+        Goal("N = 20: deliveries in the memory network against the floor", 100 * share, 60, True, " %")
+    ]
+
+
+def print_scores(scores: list[Score]) -> None:
+    rows: list[tuple[str, ...]] = [
+        ("", "delivered/s", "copies each", "us/copy", "us/delivery", "idle p50", "p99", "load p50", "p99", "MB/node")
+    ]
+    for score in scores:
+        rows.append(
+            (
+                f"N = {score.nodes} {score.name}",
+                f"{score.delivered_per_second:.0f}",
+                f"{score.copies_per_delivery:.1f}",
+                f"{score.cpu_per_copy * 1e6:.0f}",
+                f"{score.cpu_per_delivery * 1e6:.0f}",
+                *(f"{time * 1e3:.1f}" for time in (score.idle_p50, score.idle_p99, score.load_p50, score.load_p99)),
+                f"{score.bytes_per_node / 1e6:.2f}",
+            )
+        )
+    print(table(rows), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""Runs contestants one after the other, round by round, and puts their medians side by side.
+
+On one machine absolute rates move by a third within minutes, whatever we do; ratios between neighbours in one
+interleaved run are steady. So a round holds one run of everybody, and what is reported is medians and ratios.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from .plan import Plan, plan_for
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+
+
+class Unmeasured(Exception):
+    """A contestant could not run. The text says why and what would help."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    name: str
+    command: tuple[str, ...]
+    signed: bool = False
+
+
+def python(*words: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", *words)
+
+
+OURS = Contestant("intentcast", python("tests.bench.mesh", "libp2p"))
+MEMORY = Contestant("intentcast, memory network", python("tests.bench.mesh", "memory"))
+FLOOR = Contestant("floor", python("tests.bench.floor"))
+JS_SIGNED = Contestant("js gossipsub, signed", ("node", str(HERE / "js/mesh.mjs")), signed=True)
+JS_CHECKED = Contestant("js gossipsub, our frames checked", ("node", str(HERE / "js/mesh.mjs")))
+
+
+def install_js() -> None:
+    """The npm packages of the js side, once. Raises Unmeasured."""
+    for program in ("node", "npm"):
+        if shutil.which(program) is None:
+            raise Unmeasured(f"{program} is not installed: the js side needs Node 20 or newer")
+    folder = HERE / "js"
+    stamp = folder / "node_modules/.package-lock.json"
+    if stamp.exists() and stamp.stat().st_mtime >= (folder / "package-lock.json").stat().st_mtime:
+        return
+    print("Installing the js side (once) ...", file=sys.stderr)
+    done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        raise Unmeasured(f"npm could not install the js side:\n{done.stderr}")
+
+
+@dataclass(frozen=True)
+class Score:
+    """One contestant at one size, over all rounds. Times in seconds."""
+
+    name: str
+    nodes: int
+    delivered_per_second: float
+    copies_per_delivery: float
+    cpu_per_copy: float
+    cpu_per_delivery: float
+    idle_p50: float
+    idle_p99: float
+    load_p50: float
+    load_p99: float
+    bytes_per_node: float
+    lost: int
+
+
+def run_once(contestant: Contestant, plan: Plan) -> dict[str, Any]:
+    """Raises Unmeasured."""
+    command = [*contestant.command, replace(plan, signed=contestant.signed).text()]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    except subprocess.TimeoutExpired:
+        raise Unmeasured(f"{contestant.name} did not end within five minutes") from None
+    if done.returncode:
+        raise Unmeasured(f"{contestant.name} failed:\n{done.stderr[-2000:]}")
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def contest(contestants: Sequence[Contestant], nodes: int, rounds: int, *, quick: bool) -> dict[str, Score]:
+    plan = plan_for(nodes, quick=quick)
+    results: dict[str, list[dict[str, Any]]] = {each.name: [] for each in contestants}
+    for number in range(rounds):
+        for contestant in contestants:
+            print(f"  N = {nodes}, round {number + 1} of {rounds}: {contestant.name}", file=sys.stderr)
+            results[contestant.name].append(run_once(contestant, plan))
+    return {name: _score(name, nodes, runs) for name, runs in results.items()}
+
+
+def _score(name: str, nodes: int, runs: list[dict[str, Any]]) -> Score:
+    flows = [run["flow"] for run in runs]
+    idle = [time for run in runs for time in run["idle"]]
+    load = [time for run in runs for time in run["load"]]
+    lost = sum(flow["lost"] for flow in flows) + idle.count(None) + load.count(None)
+    return Score(
+        name=name,
+        nodes=nodes,
+        delivered_per_second=median(flow["deliveries"] / flow["seconds"] for flow in flows),
+        copies_per_delivery=median(flow["copies"] / flow["deliveries"] for flow in flows),
+        cpu_per_copy=median(flow["cpu_seconds"] / flow["copies"] for flow in flows),
+        cpu_per_delivery=median(flow["cpu_seconds"] / flow["deliveries"] for flow in flows),
+        idle_p50=percentile(idle, 50),
+        idle_p99=median(percentile(run["idle"], 99) for run in runs),
+        load_p50=percentile(load, 50),
+        load_p99=median(percentile(run["load"], 99) for run in runs),
+        bytes_per_node=median(run["bytes_per_node"] for run in runs),
+        lost=lost,
+    )
+
+
+def percentile(times: Sequence[float | None], percent: float) -> float:
+    """What never arrived counts as an hour, and so shows."""
+    ordered = sorted(3600.0 if time is None else time for time in times)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
