@@ -27,7 +27,7 @@ from .gossip import Gossip
 from .home import Home
 from .network.seam import ListenError, Network
 from .peering import Peering
-from .policy import may_be_dialled
+from .policy import lives_in_public, may_be_dialled
 from .requester import Requester
 from .restore import restore
 from .store import PostingRow, Store, Tx, open_store
@@ -124,7 +124,9 @@ async def run_node(
     heard_counter: Counter[str] = Counter()
 
     def routes() -> tuple[Route, ...]:
-        found = [address for address in network.addresses if may_be_dialled(address, net)]
+        found = [
+            address for address in network.addresses if may_be_dialled(address, lives_in_public(net, network.addresses))
+        ]
         return tuple(Route("direct", address) for address in found[:4])
 
     delivery = Delivery(network, store, threads, clock, chance, net)

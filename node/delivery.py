@@ -25,7 +25,7 @@ from protocol.message import Draft, Message
 
 from .clock import Chance, Clock
 from .network.seam import LinkUp, Network, NetworkError, PeerId, Stream, StreamError
-from .policy import DialBook, Shares
+from .policy import DialBook, Shares, lives_in_public
 from .store import OutboxRow, Store, Tx
 from .threads import End, LiveThread, Threads, key_to_answer, new_thread, save, thread_id
 
@@ -135,7 +135,7 @@ class Delivery:
         """Item's digest -> (thread, message) of what is pending: what hints are about."""
         self._couriers: dict[bytes, trio.Event] = {}
         self._shares = Shares(ITEMS_PER_SECOND, ITEM_BURST)
-        self._dials = DialBook(net)
+        self._dials = DialBook(lives_in_public(net, network.addresses))
         self._settled = trio.Event()
         self._nursery: trio.Nursery | None = None
         self.find_addresses: Callable[[PeerId], tuple[str, ...]] = lambda _peer: ()

@@ -23,7 +23,7 @@ from protocol.record import RECORD_LIFE, AddressRecord, read_record
 from .clock import Chance, Clock
 from .conversation import Conversation, expect_binaries, expect_bytes, expect_int
 from .network.seam import Address, LinkDown, LinkUp, Network, NetworkError, PeerId, Stream
-from .policy import may_be_dialled
+from .policy import lives_in_public, may_be_dialled
 from .store import Store
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class Peering:
         self._chance = chance
         self._key = key
         self._net = net
+        self._public = lives_in_public(net, network.addresses)
         self._join = tuple(join)
         self._meeting = meeting
         self._records: OrderedDict[PeerId, AddressRecord] = OrderedDict()
@@ -159,7 +160,7 @@ class Peering:
         for peer, record in self._records.items():
             if peer not in linked and now < record.message.head.exp:
                 known.setdefault(peer, self._chance.choices.choice(record.addresses))
-        addresses = [address for address in known.values() if may_be_dialled(address, self._net)]
+        addresses = [address for address in known.values() if may_be_dialled(address, self._public)]
         self._chance.choices.shuffle(addresses)
         return addresses[: 2 * WANTED]
 

@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from protocol.terms import Route
@@ -36,7 +37,8 @@ class Shares:
 class DialBook:
     """How often a wish, or a host, made us dial in vain."""
 
-    net: str
+    public: bool
+    """Only public addresses are dialled; see `lives_in_public`."""
     by_root: Counter[bytes] = field(default_factory=Counter)
     by_target: Counter[str] = field(default_factory=Counter)
     since: float = 0.0
@@ -47,7 +49,7 @@ class DialBook:
             self.since = now
             self.by_root.clear()
             self.by_target.clear()
-        if not may_be_dialled(address, self.net):
+        if not may_be_dialled(address, self.public):
             return False
         return (root is None or self.by_root[root] < TRIES_PER_WISH) and (
             self.by_target[target_of(address)] < TRIES_PER_TARGET
@@ -74,19 +76,29 @@ def target_of(address: str) -> str:
     return address.partition("/p2p/")[0]
 
 
-def may_be_dialled(address: str, net: str) -> bool:
-    """An IP literal with a peer id; on `main` a public one, so that no wish can aim at somebody's home network."""
+def lives_in_public(net: str, own: Iterable[str]) -> bool:
+    """Must addresses that others name be public ones? On `main`, or a wish could aim its vendors at the machines beside
+    them. Not for a node that is itself on loopback alone: there is nothing beside it, and a market on one computer
+    works on every network."""
+    homes = [address.split("/")[1:3] for address in own]
+    on_loopback = bool(homes) and all(kind in ("ip4", "ip6") and _is_loopback(host) for kind, host in homes)
+    return net == "main" and not on_loopback
+
+
+def may_be_dialled(address: str, public: bool) -> bool:
+    """An IP literal, a TCP port and a peer id; `public`: a globally reachable one."""
     parts = address.split("/")
     if len(parts) < 7 or parts[0] or parts[1] not in ("ip4", "ip6") or parts[3] != "tcp" or parts[-2] != "p2p":
         return False
     try:
-        host = ipaddress.ip_address(parts[2])
-        port = int(parts[4])
+        host, port = ipaddress.ip_address(parts[2]), int(parts[4])
     except ValueError:
         return False
-    if not 0 < port < 65536:
-        return False
-    return net != "main" or host.is_global
+    return 0 < port < 65536 and (host.is_global or not public)
+
+
+def _is_loopback(host: str) -> bool:
+    return ipaddress.ip_address(host).is_loopback
 
 
 def direct_routes(routes: tuple[Route, ...]) -> tuple[str, ...]:

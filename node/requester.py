@@ -270,7 +270,8 @@ class Requester:
                 "intent.update",
                 intent,
                 now,
-                now + life,
+                # Never before what it replaces: where the newer one is forgotten first, the older would come back.
+                max(now + life, wish.last_exp),
                 seq=wish.current.head.seq + 1,
                 ref=wish.current.id,
                 root=wish.root,
@@ -553,11 +554,11 @@ class Requester:
 
     def welcome(self, end: End, message: Message) -> tuple[Message, ...] | None:
         wish = self._wishes.get(end.root)
-        if wish is None or not wish.is_open or message.kind not in ("offer", "offer.withdraw"):
+        if wish is None or message.kind not in ("offer", "offer.withdraw"):
             return None
         if len(self._threads.of_root(end.root)) >= POOL * wish.intent.max_offers:
             return None
-        return (wish.revision,)
+        return (wish.revision,) if wish.is_open else (wish.revision, wish.current)
 
     def record(self, tx: Tx, live: LiveThread, message: Message, outcome: Outcome) -> None:
         if message.kind == "offer":
@@ -570,7 +571,18 @@ class Requester:
 
     async def received(self, live: LiveThread, message: Message, outcome: Outcome) -> None:
         await self._after_moves(live, outcome.moves, told=True)
+        if message.kind == "offer":
+            await self._decline_late(live, live.thread.talks.get(message.id))
         self._announce()
+
+    async def _decline_late(self, live: LiveThread, talk: Talk | None) -> None:
+        """An offer that crossed the end of its wish: its vendor is told as well."""
+        wish = self._wishes.get(live.root)
+        if wish is None or wish.is_open or live.end.keys is None or talk is None or talk.state is not State.VOID:
+            return
+        exp = talk.offer.head.exp
+        if self._clock.now() < exp:
+            await self._delivery.post(live, "decline", Decline(), answers=talk.offer, exp=exp)
 
     async def _after_moves(self, live: LiveThread, moves: tuple[Move, ...], *, told: bool = False) -> None:
         """What follows from moves: a confirmed contract ends the wish, a refused one opens it again."""

@@ -40,9 +40,13 @@ def seed_of(name: str) -> bytes:
 
 
 class TownClock(VirtualClock):
-    """Also shows the hour in the threads of a store in a file, where trio's time cannot be read."""
+    """The town's one hour, give or take a node's skew. Also shown in the threads of a store in a file, where trio's
+    time cannot be read."""
 
-    _last = 0
+    def __init__(self, origin: float, skew: int) -> None:
+        super().__init__(skew=skew)
+        self._origin = origin
+        self._last = self.now()
 
     def now(self) -> int:
         try:
@@ -183,6 +187,9 @@ class Town:
     world: MemoryWorld | None
     open_network: Callable[[str, str | None], Any]
     neighbours: dict[str, Neighbour] = field(default_factory=dict)
+    origin: float = field(default_factory=trio.current_time)
+    over: trio.Event = field(default_factory=trio.Event)
+    """Set by a story when its troubles end."""
 
     async def open(
         self,
@@ -200,7 +207,7 @@ class Town:
             join = tuple(self.neighbours.values())[:1]
         store = FragileStore(await self.stack.enter_async_context(open_store(path)))
         settings.update(join=tuple(other.address for other in join), meeting=meeting, catalogue=catalogue)
-        clock = TownClock(skew=skew) if self.world is not None else None
+        clock = TownClock(self.origin, skew) if self.world is not None else None
         neighbour = Neighbour(name, self, store, settings, clock)
         self.neighbours[name] = neighbour
         await neighbour.start()
@@ -249,6 +256,13 @@ def by_hand(price: int = 41_200, **more: Any) -> dict[str, Any]:
         "props": [{"name": "drive", "value": "4x4"}],
         **more,
     }
+
+
+def let_pass(town: Town, seconds: int) -> None:
+    """Everybody's machine sleeps so long: the hour on the wall moves on, and nothing else. Days in no time at all."""
+    for neighbour in town.neighbours.values():
+        assert neighbour.clock is not None
+        neighbour.clock.skew += seconds
 
 
 def _linked(node: Node, peer: str) -> bool:

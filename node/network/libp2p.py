@@ -5,24 +5,16 @@ of a connection (`libp2p_connections.py`), which protocol a stream speaks (`libp
 (`libp2p_stream.py`) and the seam itself (`libp2p_network.py`).
 """
 
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-# libp2p's yamux would answer every read of its own protocols with a frame of credit.
-os.environ.setdefault("PY_YAMUX_RELEASE_ON_READ", "0")
-
 import trio
 from libp2p import create_identity_from_seed, new_host
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
-from libp2p.custom_types import TProtocol
 from libp2p.identity.identify_push.identify_push import ID_PUSH
-from libp2p.network.config import ConnectionConfig
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as Noise
-from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
-from libp2p.stream_muxer.yamux.yamux import Yamux
 from multiaddr import Multiaddr
 from nacl.signing import SigningKey
 
@@ -36,8 +28,6 @@ from node.network.seam import Address, ListenError, Network
 from protocol.keys import peer_id
 
 __all__ = ["NetLimits", "open_libp2p_network"]
-
-_NO_LIMIT = 1_000_000  # ours are the limits that count; the library still counts what has ended for 0.2 s
 
 
 @asynccontextmanager
@@ -71,16 +61,16 @@ async def open_libp2p_network(
     failure: Exception | None = None
     try:
         told = announced or list(dict.fromkeys(reachable(bound(each)) for each in listeners))
-        host = _make_host(seed, told, limits)
+        host, noise = _make_host(seed, told)
         addresses = tuple(f"{each.transport}/p2p/{ours}" for each in told)
-        async with host.run([]), trio.open_nursery() as nursery:
-            network = Libp2pNetwork(host, nursery, addresses, limits)
+        async with trio.open_nursery() as nursery:
+            network = Libp2pNetwork(host, noise, nursery, addresses, limits)
             accepting = trio.CancelScope()
             if listeners:
                 nursery.start_soon(_accept_from, listeners, network.accept, nursery, accepting)
             try:
                 yield network
-            except Exception as error:  # kept out of the groups that libp2p's nurseries would wrap around it
+            except Exception as error:  # kept out of the group that the nursery would wrap around it
                 failure = error
             finally:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + limits.close_seconds):
@@ -106,27 +96,15 @@ async def _accept_from(
         await trio.serve_listeners(accept, listeners, handler_nursery=nursery)
 
 
-def _make_host(seed: bytes, told: Sequence[TcpAddress], limits: NetLimits) -> Any:
+def _make_host(seed: bytes, told: Sequence[TcpAddress]) -> tuple[Any, Any]:
+    """The host, for what it answers about us (it never runs, dials or listens), and its Noise."""
     key_pair = create_identity_from_seed(seed)
+    noise = Noise(key_pair, noise_privkey=create_noise_key_pair().private_key)
     host = new_host(
         key_pair=key_pair,
-        sec_opt={NOISE: Noise(key_pair, noise_privkey=create_noise_key_pair().private_key)},
-        muxer_opt={TProtocol(YAMUX): Yamux},
+        sec_opt={NOISE: noise},
         announce_addrs=[Multiaddr(each.transport) for each in told],
         disable_identify_address_discovery=True,
-        connection_config=ConnectionConfig(
-            min_connections=0,
-            low_watermark=0,
-            high_watermark=_NO_LIMIT,
-            max_connections=_NO_LIMIT,
-            max_connections_per_peer=_NO_LIMIT,
-            inbound_upgrade_timeout=limits.handshake_seconds,
-            outbound_upgrade_timeout=limits.dial_seconds,
-        ),
     )
-    swarm = host.get_network()
-    swarm.auto_connector.maybe_connect = trio.lowlevel.checkpoint  # we choose whom to dial
-    swarm.set_resource_manager(None)  # counts connections and streams a second time, and loses count when cancelled
-    swarm.notifees.clear()  # no identify of our own: it would dial out on every link and store what strangers say
-    host.remove_stream_handler(ID_PUSH)
-    return host
+    host.remove_stream_handler(ID_PUSH)  # what strangers say about themselves is not stored
+    return host, noise

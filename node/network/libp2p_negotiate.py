@@ -6,8 +6,9 @@ Spec: https://github.com/multiformats/multistream-select
 """
 
 from collections.abc import Collection
+from typing import Protocol
 
-from node.network.seam import Stream, StreamError
+from node.network.seam import StreamError
 
 _MULTISTREAM = "/multistream/1.0.0"
 _UNKNOWN = "na"
@@ -16,7 +17,18 @@ _MAX_LINE = 512  # bytes; protocol names have some twenty
 _MAX_ATTEMPTS = 16  # a dialler that names more unknown protocols than this is guessing
 
 
-async def ask_for(stream: Stream, protocol: str) -> None:
+class Negotiable(Protocol):
+    """A stream, or a connection before it carries any."""
+
+    @property
+    def peer(self) -> str: ...
+
+    async def send_all(self, data: bytes) -> None: ...
+
+    async def receive_some(self, max_bytes: int) -> bytes: ...
+
+
+async def ask_for(stream: Negotiable, protocol: str) -> None:
     """The dialler's side, in one round trip: hello and wish leave together. Raises StreamError."""
     refusal = _line(_MULTISTREAM) + _line(_UNKNOWN)
     agreement = _line(_MULTISTREAM) + _line(protocol)
@@ -31,7 +43,7 @@ async def ask_for(stream: Stream, protocol: str) -> None:
             raise StreamError(f"{stream.peer} gave no multistream answer to the wish to speak {protocol}")
 
 
-async def agree_on(stream: Stream, spoken: Collection[str]) -> str:
+async def agree_on(stream: Negotiable, spoken: Collection[str]) -> str:
     """The answering side: which of our protocols the peer wants. Raises StreamError, also when there is none."""
     await stream.send_all(_line(_MULTISTREAM))
     if await _receive_line(stream) != _MULTISTREAM:
@@ -54,7 +66,7 @@ def _line(text: str) -> bytes:
     return bytes((*prefix, length)) + content
 
 
-async def _receive_line(stream: Stream) -> str:
+async def _receive_line(stream: Negotiable) -> str:
     length = shift = 0
     while True:
         byte = (await _receive_exactly(stream, 1))[0]
@@ -72,7 +84,7 @@ async def _receive_line(stream: Stream) -> str:
     return line[:-1].decode("ascii")
 
 
-async def _receive_exactly(stream: Stream, count: int) -> bytes:
+async def _receive_exactly(stream: Negotiable, count: int) -> bytes:
     received = b""
     while len(received) < count:
         more = await stream.receive_some(count - len(received))

@@ -2,7 +2,6 @@
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,13 +10,13 @@ import trio
 from libp2p.custom_types import TProtocol
 
 from node.network.address import TcpAddress, parse_dialable
-from node.network.libp2p_connections import Connections
+from node.network.libp2p_connections import Connection, Connections
 from node.network.libp2p_limits import NetLimits
 from node.network.libp2p_negotiate import agree_on
-from node.network.libp2p_stream import Libp2pStream, open_on, quietly
+from node.network.libp2p_stream import Libp2pStream, LibraryStream, open_on
 from node.network.libp2p_tcp import connect
 from node.network.links import serve_stream
-from node.network.seam import Address, DialError, Handler, Link, LinkEvent, NetworkError, PeerId, Stream, StreamError
+from node.network.seam import Address, DialError, Handler, Link, LinkEvent, PeerId, Stream, StreamError
 
 log = logging.getLogger(__name__)
 
@@ -34,20 +33,22 @@ class _Dial:
 class Libp2pNetwork:
     """Made by `open_libp2p_network`."""
 
-    def __init__(self, host: Any, nursery: trio.Nursery, addresses: tuple[Address, ...], limits: NetLimits) -> None:
+    def __init__(
+        self, host: Any, noise: Any, nursery: trio.Nursery, addresses: tuple[Address, ...], limits: NetLimits
+    ) -> None:
         self._host = host
+        self._peer_id = str(host.get_id())
         self._nursery = nursery
         self._addresses = addresses
         self._limits = limits
         self._counts: Counter[str] = Counter()
-        self._connections = Connections(host, nursery, limits, self._counts)
+        self._connections = Connections(noise, self._peer_id, nursery, limits, self._counts, self._on_stream)
         self._dials: dict[PeerId, _Dial] = {}
         self._handlers: dict[str, Handler] = {}
-        host.get_network().set_stream_handler(self._barrier)
 
     @property
     def peer_id(self) -> PeerId:
-        return str(self._host.get_id())
+        return self._peer_id
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -70,7 +71,6 @@ class Libp2pNetwork:
 
     async def close(self) -> None:
         await self._connections.close()
-        await self._host.close()
 
     # Dialling: one task per peer that is being dialled; callers wait for it together, and it ends with the last one.
 
@@ -120,7 +120,7 @@ class Libp2pNetwork:
                 await self._connections.shake_hands(await connect(target), peer)
         except trio.TooSlowError:
             raise DialError(f"no answer from {target} within {self._limits.dial_seconds:g} s") from None
-        except NetworkError:
+        except DialError:
             raise
         except Exception as error:
             raise DialError(f"no link to {target}: {_root_cause(error)}") from error
@@ -137,44 +137,39 @@ class Libp2pNetwork:
         if not connections:
             raise StreamError(f"there is no link to {peer}")
         self._counts["streams_opened"] += 1
-        return await open_on(connections[-1].swarm_conn, protocol, self._limits.negotiate_seconds, self._spawn)
+        return await open_on(connections[-1].yamux, protocol, self._limits.negotiate_seconds)
 
-    async def _barrier(self, net_stream: Any) -> None:
-        """Around every inbound stream, from its first byte: an exception that left here would stop the host."""
-        connection = None
-        try:
-            connection = await self._connections.wait_adopted(net_stream.swarm_conn)
-            if connection is None or connection.inbound_streams >= self._limits.streams_per_peer:
-                self._counts["streams_refused"] += 1
-                connection = None
-                await net_stream.reset()
-                return
+    def _on_stream(self, connection: Connection, stream: Libp2pStream) -> None:
+        if connection.inbound_streams >= self._limits.streams_per_peer:
+            self._counts["streams_refused"] += 1
+            stream.drop()
+        else:
             connection.inbound_streams += 1
-            await self._answer(net_stream)
+            self._nursery.start_soon(self._barrier, connection, stream)
+
+    async def _barrier(self, connection: Connection, stream: Libp2pStream) -> None:
+        """Around every inbound stream, from its first byte: an exception that left here would stop the node."""
+        try:
+            await self._answer(connection, stream)
         except Exception as error:
             log.debug("an inbound stream failed before or without a handler of ours: %r", error)
             self._counts["streams_failed"] += 1
-            await quietly(net_stream.reset)
+            stream.drop()
         finally:
-            if connection is not None:
-                connection.inbound_streams -= 1
+            connection.inbound_streams -= 1
 
-    async def _answer(self, net_stream: Any) -> None:
+    async def _answer(self, connection: Connection, stream: Libp2pStream) -> None:
         spoken = self._host.get_mux().handlers
-        stream = Libp2pStream(net_stream, "", self._spawn)
         with trio.fail_after(self._limits.negotiate_seconds):
             protocol = await agree_on(stream, spoken)
+        stream.agreed_on(protocol)
         handler = self._handlers.get(protocol)
         if handler is None:  # identify and ping are libp2p's
-            net_stream.set_protocol(protocol)
-            await spoken[protocol](net_stream)
+            await spoken[protocol](LibraryStream(stream, connection.pipe.get_remote_address()))
+            await stream.close()
             return
         self._counts["streams_accepted"] += 1
-        stream.agreed_on(protocol)
         await serve_stream(handler, stream, self._counts)
-
-    def _spawn(self, work: Callable[..., Awaitable[object]], *args: Any) -> None:
-        self._nursery.start_soon(work, *args)
 
 
 async def _never_called(_net_stream: Any) -> None:

@@ -2,13 +2,14 @@
 
 libp2p's own TCP shares a busy port without a word, hides a failed listen, keeps an inbound slot for ever, waits 250 ms
 in every dial, and breaks a whole connection when a writing task is cancelled: Noise has already counted the frame that
-then never leaves. Here a write only puts bytes into a buffer, and one task per connection sends them.
+then never leaves. Here a write hands its bytes to the kernel at once, and what that does not take to a task of the
+connection: it cannot be cancelled half-way.
 """
 
 import errno
 import ipaddress
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 import trio
@@ -19,73 +20,142 @@ from node.network.seam import DialError, ListenError
 
 READ_BYTES = 65_536  # one Noise message with its length needs one system call instead of two
 BUFFER_BYTES = 131_072  # unsent bytes beyond which writers wait: two full Noise messages
+MOST_BYTES = 4 * BUFFER_BYTES  # beyond it only answers that nobody waits with can lead
 STALL_SECONDS = 20.0  # a peer whose socket takes nothing for so long is gone
 _RESOLVED_TRIES = 4  # addresses of one name that a dial tries in turn
 
 
 class Pipe:
-    """One TCP connection, shaped like libp2p's ReadWriteCloser. `run` must be running for writes to leave."""
+    """One TCP connection, shaped like libp2p's ReadWriteCloser for its handshake. `run` must be running.
+
+    The socket is taken out of trio's wrapper and waited for by trio's lowlevel calls: the wrapper asks the kernel
+    before it waits and yields after it got something, which doubles what a small message costs.
+    """
 
     def __init__(self, stream: trio.SocketStream) -> None:
-        self._stream = stream
-        self._remote = peer_of(stream)
-        self._incoming = bytearray()
+        self._remote = host, port = peer_of(stream)
+        self.remote = f"/{'ip6' if ':' in host else 'ip4'}/{host}/tcp/{port}"
+        """As a multiaddr without /p2p."""
+        self.peer = self.remote  # until it has proved who it is
+        self._socket = socket.socket(fileno=stream.socket.detach())
+        self._socket.setblocking(False)
+        self._descriptor = self._socket.fileno()
+        self._incoming = b""
         self._outgoing = bytearray()
-        self._sending = False
         self._closed = False
         self._changed = trio.lowlevel.ParkingLot()
         self.bytes_received = 0
         self.bytes_sent = 0
-        self.on_received: Callable[[], None] = lambda: None
 
     async def run(self) -> None:
-        """Send what is written until the connection ends."""
+        """Send what the kernel did not take at once, until the connection ends."""
         try:
             while not self._closed:
                 if not self._outgoing:
                     await self._changed.park()
                     continue
-                chunk, self._outgoing = self._outgoing, bytearray()
-                self._sending = True
                 with trio.fail_after(STALL_SECONDS):
-                    await self._stream.send_all(memoryview(chunk))
-                self._sending = False
-                self.bytes_sent += len(chunk)
-                self._changed.unpark_all()
-        except (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError):
+                    await trio.lowlevel.wait_writable(self._descriptor)
+                self._send_some()
+        except (trio.TooSlowError, trio.ClosedResourceError):
             pass
         finally:
             self.abort()
 
-    async def write(self, data: bytes) -> None:
-        """Cancelling never cuts a frame: the bytes are handed over before the first wait."""
-        self._outgoing += data
+    def _send_some(self) -> None:
+        try:
+            sent = self._socket.send(self._outgoing)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.abort()
+            return
+        self.bytes_sent += sent
+        del self._outgoing[:sent]
         self._changed.unpark_all()
-        while len(self._outgoing) > BUFFER_BYTES and not self._closed:
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
+
+    @property
+    def is_full(self) -> bool:
+        """So much waits for the kernel that whoever has more to say should wait: `wait_not_full`."""
+        return len(self._outgoing) > BUFFER_BYTES
+
+    def send(self, data: bytes) -> None:
+        """Hand over, whole and in order, without waiting. Raises ConnectionClosedError. Callers keep the buffer bounded
+        by `is_full`; a peer that makes us answer and does not read the answers is hung up on."""
+        if self._closed:
+            raise ConnectionClosedError("the connection is closed", transport="tcp")
+        if self._outgoing:
+            self._outgoing += data
+            if len(self._outgoing) > MOST_BYTES:
+                self.abort()
+                raise ConnectionClosedError("the peer reads nothing", transport="tcp")
+            return
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.abort()
+            raise ConnectionClosedError("the connection is broken", transport="tcp") from None
+        self.bytes_sent += sent
+        if sent < len(data):
+            self._outgoing += memoryview(data)[sent:]
+            self._changed.unpark_all()
+
+    async def wait_not_full(self) -> None:
+        """Raises ConnectionClosedError."""
+        while self.is_full and not self._closed:
             await self._changed.park()
         if self._closed:
             raise ConnectionClosedError("the connection is closed", transport="tcp")
 
-    async def read(self, n: int | None = None) -> bytes:
-        """Exactly n bytes (fewer only at the end), or, without n, what is there."""
-        while not self._closed and len(self._incoming) < (1 if n is None else n):
+    async def receive(self) -> bytes:
+        """What is there, at least a byte; b"" at the end. Cancelling loses nothing."""
+        if self._incoming:
+            taken, self._incoming = self._incoming, b""
+            return taken
+        while not self._closed:
             try:
-                data = await self._stream.receive_some(READ_BYTES)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                data = b""
-            if not data:
+                await trio.lowlevel.wait_readable(self._descriptor)
+                data = self._socket.recv(READ_BYTES)
+            except BlockingIOError:
+                continue
+            except (trio.ClosedResourceError, OSError):
                 break
             self.bytes_received += len(data)
-            self._incoming += data
-            self.on_received()
-        taken = bytes(self._incoming[:n])
-        del self._incoming[:n]
-        return taken
+            return data
+        return b""
+
+    # What libp2p's handshake, and our negotiation before it, ask for.
+
+    async def send_all(self, data: bytes) -> None:
+        self.send(data)
+        await self.wait_not_full()
+
+    write = send_all
+
+    async def receive_some(self, max_bytes: int) -> bytes:
+        found = await self.receive()
+        found, self._incoming = found[:max_bytes], found[max_bytes:] + self._incoming
+        return found
+
+    async def read(self, n: int | None = None) -> bytes:
+        """Exactly n bytes (fewer only at the end), or, without n, what is there."""
+        if n is None:
+            return await self.receive()
+        found = b""
+        while len(found) < n and (more := await self.receive_some(n - len(found))):
+            found += more
+        return found
 
     async def flush(self, seconds: float) -> None:
         """Wait until everything written has been handed to the kernel, at most so long."""
         with trio.move_on_after(seconds):
-            while (self._outgoing or self._sending) and not self._closed:
+            while self._outgoing and not self._closed:
                 await self._changed.park()
 
     def abort(self) -> None:
@@ -93,7 +163,8 @@ class Pipe:
         if not self._closed:
             self._closed = True
             self._outgoing.clear()
-            self._stream.socket.close()
+            trio.lowlevel.notify_closing(self._descriptor)
+            self._socket.close()
             self._changed.unpark_all()
 
     async def close(self) -> None:
@@ -103,12 +174,6 @@ class Pipe:
 
     def get_remote_address(self) -> tuple[str, int]:
         return self._remote
-
-    @property
-    def remote(self) -> str:
-        """As a multiaddr without /p2p."""
-        host, port = self._remote
-        return f"/{'ip6' if ':' in host else 'ip4'}/{host}/tcp/{port}"
 
 
 def peer_of(stream: trio.SocketStream) -> tuple[str, int]:

@@ -92,7 +92,7 @@ class ScoreParams:
     decay_interval: float = 1.0
     decay_to_zero: float = 0.01
     retain_score: float = 3600.0
-    """Seconds a score outlives its link: longer than 11 REJECTs take to fall below the gossip threshold (18 min)."""
+    """Seconds a score outlives its link: three times as long as 11 REJECTs keep a peer below the gossip threshold."""
     max_retained: int = 10_000
     """Scores below zero that are kept, and as many others; oldest out first, and apart, so that neither pushes out the
     other."""

@@ -54,12 +54,12 @@ class Watch:
         window = self._params.alarm_window
         if spread <= window < oldest - self._begun:
             found.append(Alarm(AlarmKind.ARRIVED_TOGETHER, f"all {len(peers)} peers are new, within {spread:.0f} s"))
+        self._changed = bool(found)  # to be said again while it is so
         return [alarm for alarm in found if self._is_due(alarm.kind, now)]
 
     def _is_due(self, kind: AlarmKind, now: float) -> bool:
         last = self._alarmed.get(kind)
         if last is not None and now - last < self._params.alarm_interval:
-            self._changed = True  # to be said when it is due, if it is still so
             return False
         self._alarmed[kind] = now
         return True

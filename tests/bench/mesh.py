@@ -9,6 +9,7 @@ from typing import Any
 
 import trio
 
+from node import garbage
 from node.clock import SystemClock
 from node.gossip import Gossip
 from node.network.memory import MemoryWorld
@@ -76,6 +77,8 @@ async def run_mesh(plan: Plan) -> dict[str, Any]:
         with trio.fail_after(60):
             while not _is_ready(mesh, gossips, links, plan):
                 await trio.sleep(0.1)
+        if plan.settle_garbage:
+            garbage.settle()  # as a node does once it is up
         await trio.sleep(plan.settle)
         result = await measure(flights, mesh)
         result |= {

@@ -36,6 +36,8 @@ class Plan:
     signed: bool = False
     """js only: gossipsub signs and verifies, rather than the validator."""
     settle: float = 3.0
+    settle_garbage: bool = True
+    """Ours only: with the collector as a node of ours sets it."""
     deadline: float = 20.0
     warm_messages: int = 60
     idle_messages: int = 60

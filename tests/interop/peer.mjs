@@ -20,6 +20,7 @@ import { createLibp2p } from 'libp2p'
 import { hex, unhex } from './codec.mjs'
 import { Requester, Vendor } from './deals.mjs'
 import * as p from './protocol.mjs'
+import { askPeers, catchUp, serveCatchUp } from './sync.mjs'
 
 const options = {
   seed: null,
@@ -30,10 +31,10 @@ const options = {
   ...JSON.parse(process.argv[2])
 }
 const now = () => Math.floor(Date.now() / 1000)
-const tell = (event) => process.stdout.write(JSON.stringify(event) + '\n')
+const tell = (event) => process.stdout.write(JSON.stringify({ ...event, ms: performance.now() }) + '\n')
 
 const board = new p.Board(options.net)
-const divisionOf = (topic) => topic.slice(p.topicOf(options.net, '').length)
+const divisionOfTopic = (topic) => topic.slice(p.topicOf(options.net, '').length)
 const VERDICTS = {
   accept: TopicValidatorResult.Accept,
   reject: TopicValidatorResult.Reject,
@@ -71,6 +72,7 @@ const libp2p = await createLibp2p({
 })
 const { pubsub } = libp2p.services
 const publish = (division, frame) => pubsub.publish(p.topicOf(options.net, division), frame)
+await serveCatchUp(libp2p, board)
 const vendor = options.sells && new Vendor({
   libp2p, net: options.net, tell, seed: p.randomKey(), offer: options.sells
 })
@@ -78,7 +80,7 @@ const vendor = options.sells && new Vendor({
 // ---------------------------------------------------------------------------------------------------- what happens
 
 function judge (peer, { topic, data }) {
-  const { verdict, reason, message } = board.hear(data, divisionOf(topic), now())
+  const { verdict, reason, message } = board.hear(data, divisionOfTopic(topic), now())
   const via = peer.toString()
   tell({ event: 'heard', verdict, reason, via, id: message && hex(message.id), kind: message?.fields.get('kind') })
   if (message !== null && vendor) {
@@ -99,6 +101,26 @@ listenIn('handleGraft', ({ topicID }) => ({ topic: topicID }))
 listenIn('handlePrune', ({ topicID, backoff }) => ({ topic: topicID, backoff: Number(backoff ?? 0) }))
 listenIn('handleIHave', ({ topicID, messageIDs }) => ({ topic: topicID, ids: messageIDs.map(hex) }))
 listenIn('handleIWant', ({ messageIDs }) => ({ ids: messageIDs.map(hex) }))
+
+// What a peer is worth is counted after our verdict, and cached for a while: tests want to know it now.
+pubsub.score.scoreCacheValidityMs = 0
+const { rejectMessage, addPenalty } = pubsub.score
+pubsub.score.rejectMessage = (peer, ...about) => {
+  rejectMessage.call(pubsub.score, peer, ...about)
+  tell({ event: 'scored', peer, score: pubsub.score.score(peer) })
+}
+pubsub.score.addPenalty = (peer, penalty, why) => {
+  addPenalty.call(pubsub.score, peer, penalty, why)
+  tell({ event: 'penalty', peer, why })
+}
+
+let lastMesh = ''
+pubsub.addEventListener('gossipsub:heartbeat', () => {
+  const mesh = Object.fromEntries([...pubsub.mesh].map(([topic, peers]) => [topic, [...peers]]))
+  if (JSON.stringify(mesh) === lastMesh) return
+  lastMesh = JSON.stringify(mesh)
+  tell({ event: 'mesh', mesh })
+})
 
 pubsub.addEventListener('subscription-change', ({ detail }) => {
   for (const { topic, subscribe } of detail.subscriptions) {
@@ -124,8 +146,6 @@ function makeWish (division, title) {
   })
 }
 
-let requester = null
-
 const commands = {
   async dial ({ address }) {
     await libp2p.dial(multiaddr(address))
@@ -149,17 +169,28 @@ const commands = {
     const ids = []
     for (let i = 0; i < count; i++) {
       const wish = makeWish(division, `Wish ${i} in another language`)
+      board.hear(wish.frame, division, now())
       await publish(division, wish.frame)
       ids.push(hex(wish.id))
     }
     return { ids }
   },
   async ask ({ wish }) {
-    requester = new Requester({ libp2p, net: options.net, tell, publish })
-    return { id: await requester.ask(wish) }
+    return { id: await new Requester({ libp2p, net: options.net, tell, publish }).ask(wish) }
   },
-  async repeat () {
-    await vendor.repeatAll()
+  async repeat () { // everything it sold with, byte for byte
+    await vendor.repeat()
+  },
+  async stray () { // an offer sealed to a box nobody has
+    await vendor.stray()
+  },
+  async catchUp ({ address, division, most }) {
+    const { pages, ids, frames } = await catchUp(libp2p, address, [division], most)
+    const verdicts = frames.map((frame) => board.hear(frame, division, now()).verdict)
+    return { pages, ids: ids.map(hex), verdicts }
+  },
+  async askPeers ({ address }) {
+    return { known: await askPeers(libp2p, address, p.signingKey(unhex(options.seed)), options.net) }
   },
   async look ({ division, peer }) {
     const topic = p.topicOf(options.net, division)

@@ -5,7 +5,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import sodium from 'libsodium-wrappers'
 
 import { bin, checkBody, int, KINDS, shape, text } from './bodies.mjs'
-import { decode, encode, hex, isBytes, isInt, Refused, sameBytes } from './codec.mjs'
+import { decode, encode, hex, isBytes, Refused, sameBytes } from './codec.mjs'
 
 await sodium.ready // its Ed25519 is the rule of "Keys": other libraries accept other signatures
 
@@ -115,7 +115,7 @@ function checkKind (fields, realm) {
 }
 
 export const isEarly = (fields, now) => fields.get('at') > now + MAX_SKEW
-const isExpired = (fields, now) =>
+export const isExpired = (fields, now) =>
   fields.get('kind') === 'intent.close' ? now > fields.get('exp') + MAX_SKEW : now >= fields.get('exp')
 
 // A signed frame of these fields; plain objects are maps. What is common is filled in.
@@ -124,8 +124,19 @@ export function speak ({ kind, net, by, at, exp, body, salt = new Uint8Array(ran
   return readFrame(sign(payload, by, KINDS[kind].realm, net))
 }
 
+// All that a message must be, wherever it came from, apart from time.
+export function checkMessage (message, realm, net) {
+  const { fields } = message
+  if (fields.get('net') !== net) throw new Refused('net')
+  checkCommon(fields)
+  const kind = checkKind(fields, realm)
+  verify(message, realm, net)
+  checkBody(kind, fields.get('body'))
+}
+
 // ---------------------------------------------------------------------------------------------------------- Gossip
 
+export const divisionOf = (category) => category.split('.', 1)[0]
 export const topicOf = (net, division) => `intentcast/1/${net}/intent/${division}`
 
 export function gossipId (topic, data) {
@@ -157,13 +168,21 @@ export class Board {
     }
   }
 
+  get (id) {
+    return [...this.postings.values()].find((message) => sameBytes(message.id, id))
+  }
+
+  list (divisions) {
+    return [...this.postings.values()].filter(({ fields }) => divisions.has(divisionOf(fields.get('body').get('category'))))
+  }
+
   #judge (data, division, now) {
     const message = readFrame(data, MAX_GOSSIP_FRAME)
     const { fields } = message
     if (fields.get('net') !== this.net) throw new Refused('net')
     const body = fields.get('body')
     const category = body instanceof Map ? body.get('category') : undefined
-    if (typeof category !== 'string' || category.split('.', 1)[0] !== division) throw new Refused('division')
+    if (typeof category !== 'string' || divisionOf(category) !== division) throw new Refused('division')
     checkCommon(fields)
     const kind = checkKind(fields, 'gossip')
     if (trailingZeroBits(message.id) < this.bits) throw new Refused('stamp')
@@ -327,4 +346,4 @@ export class Deframer {
   }
 }
 
-export { decode, encode, hex, isInt, Refused, sameBytes }
+export { decode, encode }

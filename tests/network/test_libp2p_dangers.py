@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -136,9 +136,9 @@ async def not_even_text(port: int, _bob: Network) -> None:
 
 async def _throw(port: int, what: bytes) -> None:
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-        if what:
-            await stream.send_all(what)
-        with trio.move_on_after(0.2):
+        with trio.move_on_after(0.2), suppress(trio.BrokenResourceError):  # being hung up on is an answer, too
+            if what:
+                await stream.send_all(what)
             while await stream.receive_some():
                 pass
 
@@ -431,10 +431,11 @@ async def test_danger_5_an_idle_but_living_peer_is_kept() -> None:
         await alice.dial(bob.addresses[0])
         async with alice.watch_links() as watcher:
             await watcher.receive()
+            heard = bob.statistics()["bytes_received"]
             with trio.move_on_after(0.6) as scope:  # a dozen questions
                 await watcher.receive()
             assert scope.cancelled_caught, "the link went down though Bob answers"
-        assert bob.statistics()["bytes_received"] > 1000, "Alice did ask"
+        assert bob.statistics()["bytes_received"] > heard + 100, "Alice did ask"
 
 
 # 6: without close(), tasks and sockets are left; errors leave in nested groups.
@@ -744,13 +745,13 @@ async def test_cancelling_an_opening_at_any_step_keeps_the_link() -> None:
 
 @within(20)
 async def test_a_peer_that_overruns_its_window_is_dropped() -> None:
-    """yamux only warns. Mallory sends two megabytes on a stream that Bob's handler does not read."""
+    """libp2p's yamux only warns. Mallory sends two megabytes on a stream that Bob's handler does not read."""
     async with open_node("bob") as bob, open_node("mallory") as mallory, bob.watch_links() as watcher:
         bob.serve(HOLD, held := Held())
         await mallory.dial(bob.addresses[0])
         stream: Any = await mallory.open_stream(bob.peer_id, HOLD)
         await held.next()
-        stream._yamux_stream.send_window = 10_000_000  # the credit she gives herself
+        stream.send_window = 10_000_000  # the credit she gives herself
         with pytest.raises(StreamError):
             await stream.send_all(bytes(5_000_000))
         await wait_down(watcher, mallory.peer_id)

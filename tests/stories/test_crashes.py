@@ -40,7 +40,7 @@ async def insist(person: Neighbour, step: Step) -> Any:
         try:
             return await step()
         except (Killed, Trouble):  # not found: what was shown before it was durable comes again
-            await wait_until(person, lambda _node: person.lives > lives)
+            await wait_until(person, lambda _node, lives=lives: person.lives > lives)
             await trio.sleep(5)
 
 

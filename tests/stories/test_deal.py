@@ -247,7 +247,9 @@ async def test_sold_out_frees_the_wish(clock: MockClock) -> None:
         bob = await town.open("Bob", catalogue=car_hire(stock=1))
         alice, dora = await town.open("Alice"), await town.open("Dora")
         wishes = [await ask(alice), await ask(dora)]
-        offers = [(await wait_offers(who, w, 1))["offers"][0]["id"] for who, w in zip((alice, dora), wishes, strict=True)]
+        offers = [
+            (await wait_offers(who, w, 1))["offers"][0]["id"] for who, w in zip((alice, dora), wishes, strict=True)
+        ]
         first = (await alice.desk.accept(offers[0], CONTACT, None, [], 20))["contract"]
         second = (await dora.desk.accept(offers[1], CONTACT, None, [], 20))["contract"]
         assert (first["state"], second["state"], second["reason"]) == ("confirmed", "rejected", "sold_out")

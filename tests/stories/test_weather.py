@@ -1,15 +1,17 @@
 """Bad links: whatever the network does, both sides agree in the end."""
 
+import itertools
 import random
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from node.app import Node
 from node.network.memory import Conditions
 from node.trouble import Trouble
 from protocol.exchange import State
-from tests.driver import SKIING, Neighbour, car_hire, open_town, wait_until
+from tests.driver import SKIING, Neighbour, Town, car_hire, open_town, wait_until
 
 AGREED = {
     State.CONFIRMED: {State.CONFIRMED},
@@ -20,15 +22,14 @@ AGREED = {
 """State of an accepted offer at the person's -> what it may be at the vendor's, once both had the time to talk."""
 
 
-@pytest.mark.parametrize("first", range(0, 30, 10))
+@pytest.mark.parametrize("first", [0, 10, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(20, 100, 10))])
 async def test_they_agree_in_any_weather(first: int, clock: MockClock) -> None:
-    """Loss, delays, links that break, a partition of minutes, and a power cut at a random moment; ten seeds each: of
+    """Loss, delays, links that break, a partition of minutes, and a power cut at a random moment; five seeds each: of
     every offer that Alice accepts, she and its vendor believe the same in the end, and she has at most one contract."""
     confirmed = 0
-    for seed in range(first, first + 10):
+    for seed in range(first, first + 5):
         confirmed += await live_through(seed)
-        clock.jump(0)
-    assert confirmed >= 7, "most deals are made in spite of it all"
+    assert confirmed >= 3, "most deals are made in spite of it all"
 
 
 async def live_through(seed: int) -> bool:
@@ -46,16 +47,23 @@ async def live_through(seed: int) -> bool:
         vendors = [await town.open(name, catalogue=car_hire(stock=1)) for name in ("Bob", "Carol")]
         asked = await alice.desk.ask({**SKIING, "spread": 20}, 30)
         intent = asked["intent"]["id"]
-        town.nursery.start_soon(make_trouble, town.world, chance, [market, alice, *vendors])
-        for _ in range(6):
-            await trio.sleep(chance.uniform(20, 120))
+        town.nursery.start_soon(make_trouble, town, chance, [market, alice, *vendors])
+        for _ in range(4):
+            await trio.sleep(chance.uniform(10, 60))
             await try_to_buy(alice, intent)
-        await trio.sleep(2 * 3600)
+        town.over.set()
         town.world.heal()
-        for neighbour in (market, alice, *vendors):
-            neighbour.town.world.set_conditions(neighbour.peer_id, alice.peer_id, Conditions())  # type: ignore[union-attr]
-            await wait_until(neighbour, lambda node: node.delivery.unsettled == 0, 30 * 3600)
+        for one, other in itertools.combinations((market, alice, *vendors), 2):
+            town.world.set_conditions(one.peer_id, other.peer_id, Conditions())
+        for neighbour in (alice, *vendors):
+            await wait_until(neighbour, is_quiet, 5000)
         return check_agreement(alice, vendors, intent)
+
+
+def is_quiet(node: Node) -> bool:
+    """Nothing is under way, and nothing waits for an answer."""
+    open_talks = (t for live in node.threads for t in live.thread.talks.values() if t.state is State.ACCEPTED)
+    return node.delivery.unsettled == 0 and not any(open_talks)
 
 
 async def try_to_buy(alice: Neighbour, intent: str) -> None:
@@ -67,14 +75,17 @@ async def try_to_buy(alice: Neighbour, intent: str) -> None:
         pass  # decided already
 
 
-async def make_trouble(world: object, chance: random.Random, people: list[Neighbour]) -> None:
-    while trio.current_time() % 10_000 < 600:
-        await trio.sleep(chance.uniform(5, 90))
+async def make_trouble(town: Town, chance: random.Random, people: list[Neighbour]) -> None:
+    world = town.world
+    assert world is not None
+    while not town.over.is_set():
+        with trio.move_on_after(chance.uniform(5, 60)):
+            await town.over.wait()
         match chance.randrange(3):
             case 0:
-                world.partition({chance.choice(people).peer_id}, notice=chance.choice([0, 20]))  # type: ignore[attr-defined]
+                world.partition({chance.choice(people).peer_id}, notice=chance.choice([0, 20]))
                 await trio.sleep(chance.uniform(1, 180))
-                world.heal()  # type: ignore[attr-defined]
+                world.heal()
             case 1:
                 unlucky = chance.choice(people[1:])
                 await unlucky.crash()
@@ -82,7 +93,7 @@ async def make_trouble(world: object, chance: random.Random, people: list[Neighb
                 await unlucky.start()
             case 2:
                 one, other = chance.sample(people, 2)
-                world.cut(one.peer_id, other.peer_id)  # type: ignore[attr-defined]
+                world.cut(one.peer_id, other.peer_id)
 
 
 def check_agreement(alice: Neighbour, vendors: list[Neighbour], intent: str) -> bool:

@@ -1,0 +1,18 @@
+"""How often Python looks for garbage in cycles.
+
+Every look at the oldest generation walks all that lives: what was imported, and every link, table and message since.
+By default that happens so often that it sets the 99th percentile of everything. A node makes few cycles, so it looks
+rarely, and never again at what was there when it started.
+"""
+
+import gc
+
+_ALLOCATIONS = 50_000
+"""Containers made, less those freed, between two looks at the youngest; by default 700."""
+
+
+def settle() -> None:
+    """To be called once, when a node is up: what lives now is taken to live as long as the process."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_ALLOCATIONS, 20, 100)

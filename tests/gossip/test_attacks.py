@@ -1,0 +1,191 @@
+"""Four sybils to one honest node, after the evaluation of GossipSub 1.1: what arrives, and how soon, with scores and
+without. Everything seeded; seconds are those of the simulated clock.
+
+IHAVE alone brings nearly everything to nearly everybody: an attacker who wants to silence a wish fails already there.
+What scores save is time: whether a wish needs a tenth of a second or several heartbeats, and whose garbage is judged.
+"""
+
+import pytest
+
+from protocol.gossip import Judgement, Params, ScoreParams, Verdict
+
+from .sybils import Sybils
+from .world import TOPIC, World
+
+HONEST = 16
+SYBILS = 4 * HONEST
+
+
+def judge(topic: str, data: bytes, via: str, now: float) -> Judgement:
+    if data.startswith(b"forged"):
+        return Judgement(Verdict.REJECT, reason="signature")
+    return Judgement(Verdict.ACCEPT)
+
+
+class Town(World):
+    """Honest nodes that speak in turns."""
+
+    def __init__(self, seed: int, *, scores: bool) -> None:
+        # Own messages go to the mesh and two others: nothing but the mesh and IHAVE carries them.
+        super().__init__(seed, Params(score=ScoreParams() if scores else None, flood_publish=False))
+        self.names = [f"n{number:02}" for number in range(HONEST)]
+        self.said = 0
+
+    def settle(self) -> None:
+        for name in self.names:
+            if name not in self.nodes:
+                self.add(name, judge=judge)
+
+    def meet(self) -> None:
+        self.random_graph(self.names, 6)
+
+    def talk(
+        self, wishes: int, every: float, listeners: list[str] | None = None, soon: float = 1.0
+    ) -> tuple[float, float]:
+        """The part of all that was to arrive which did within ten seconds, and which did soon (seconds)."""
+        sent: dict[bytes, tuple[str, float]] = {}
+        for _ in range(wishes):
+            author = self.names[self.said * 7 % HONEST]
+            wish = b"wish %d" % self.said
+            self.said += 1
+            self.publish(author, wish)
+            sent[wish] = (author, self.now)
+            self.run(every)
+        self.run(10)
+        delays = [
+            self.nodes[name].heard_at.get(wish, 1e9) - at
+            for wish, (author, at) in sent.items()
+            for name in (listeners or self.names)
+            if name != author
+        ]
+        return sum(delay <= 10 for delay in delays) / len(delays), sum(delay <= soon for delay in delays) / len(delays)
+
+    def honest_part(self, name: str) -> float:
+        """Of a node's mesh."""
+        mesh = self.nodes[name].router.mesh(TOPIC)
+        return sum(peer in self.nodes for peer in mesh) / max(1, len(mesh))
+
+    def mean_honest_part(self) -> float:
+        return sum(self.honest_part(name) for name in self.names) / HONEST
+
+    def judged_garbage(self) -> int:
+        counts = [self.nodes[name].router.statistics().counters for name in self.names]
+        return sum(count.get("message.rejected.signature", 0) for count in counts)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_eclipse_of_one_node(seed: int) -> None:
+    """All the sybils sit around Victor before his neighbours dial him (he dials nobody, so no quota helps), and pass on
+    nothing. Without scores his mesh is theirs for good, and he lives on hearsay; with scores those who told him the
+    news are in it after some minutes."""
+    outcome = {}
+    for scores in (True, False):
+        town = Town(seed, scores=scores)
+        town.settle()
+        victor = town.names[0]
+        sybils = Sybils(town, SYBILS)
+        for name in sybils.names:
+            sybils.connect(name, victor)
+        town.run(5)
+        assert town.honest_part(victor) == 0
+        town.random_graph(town.names[1:], 6)
+        for name in town.names[1:7]:
+            town.connect(name, victor)
+        town.talk(40, 5.0)
+        outcome[scores] = (*town.talk(16, 1.0, [victor], soon=0.3), town.honest_part(victor))
+    assert outcome[True][0] >= 0.99
+    assert outcome[True][1] >= 0.99
+    assert outcome[True][2] > outcome[False][2] == 0
+    assert outcome[False][1] < 0.8
+
+
+def test_eclipse_of_the_network() -> None:
+    """Everybody is surrounded; the sybils send forged wishes, promise what they do not have, and ask to be in the mesh
+    again the moment they are put out. With scores they are out within seconds, and soon nobody reads them."""
+    outcome = {}
+    for scores in (True, False):
+        town = Town(3, scores=scores)
+        town.settle()
+        town.meet()
+        town.run(3)
+        sybils = Sybils(town, SYBILS, greedy=True)
+        sybils.garbage = sybils.promises = True
+        sybils.surround(town.names, 3)
+        town.run(10)
+        delivered, prompt = town.talk(8, 1.0)
+        before = town.judged_garbage()
+        town.run(2)
+        outcome[scores] = (delivered, prompt, town.mean_honest_part(), town.judged_garbage() - before)
+    assert outcome[True][0] >= 0.99
+    assert outcome[True][1] >= 0.99
+    assert outcome[True][2] == 1
+    assert outcome[False][2] < 0.7
+    assert outcome[True][3] == 0, "nobody reads them any more"
+    assert outcome[False][3] > 100
+
+
+def test_covert_flash() -> None:
+    """The sybils behave perfectly, better than honest nodes since they share all they hear, and then fall silent all at
+    once. What they earned fades within minutes, and they make room."""
+    outcome = {}
+    for scores in (True, False):
+        town = Town(3, scores=scores)
+        town.settle()
+        sybils = Sybils(town, SYBILS)
+        sybils.forward = True
+        sybils.surround(town.names, 6)
+        town.run(3)
+        town.meet()
+        town.talk(10, 1.0)
+        sybils.forward = False
+        delivered, _ = town.talk(10, 1.0)
+        assert delivered >= 0.99, "on the worst day all still arrives, late"
+        town.talk(60, 6.0)
+        outcome[scores] = (*town.talk(16, 1.0), town.mean_honest_part())
+    assert outcome[True][0] >= 0.99
+    assert outcome[True][1] >= 0.99
+    assert outcome[True][2] > 2 * outcome[False][2]
+    assert outcome[False][1] < outcome[True][1]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_attack_at_dawn(seed: int) -> None:
+    """The sybils are first: when the honest nodes find one another, all meshes are full of silence."""
+    outcome = {}
+    for scores in (True, False):
+        town = Town(seed, scores=scores)
+        town.settle()
+        sybils = Sybils(town, SYBILS)
+        sybils.surround(town.names, 6)
+        town.run(10)
+        assert town.mean_honest_part() == 0
+        town.meet()
+        delivered, _ = town.talk(16, 1.0)
+        assert delivered >= 0.99
+        town.talk(40, 4.0)
+        outcome[scores] = (*town.talk(16, 1.0), town.mean_honest_part())
+    assert outcome[True][0] >= 0.99
+    assert outcome[True][1] >= 0.95
+    assert outcome[True][2] > 0.2
+    assert outcome[False][1] < 0.7
+
+
+def test_one_building_cannot_fill_a_mesh() -> None:
+    """All sybils live behind two subnets. Addresses alone keep them to four places, and out when they are too many
+    behind one of them, whatever they do."""
+    town = Town(1, scores=True)
+    for number, name in enumerate(town.names):
+        town.ips[name] = f"8.{number}.0.1"
+    town.settle()
+    sybils = Sybils(town, SYBILS)
+    for number, name in enumerate(sybils.names):
+        town.ips[name] = f"9.9.{number % 2}.{number % 20}"
+    sybils.surround(town.names, 6)
+    town.run(5)
+    town.meet()
+    town.run(70)
+    for name in town.names:
+        router = town.nodes[name].router
+        assert sum(peer in sybils.names for peer in router.mesh(TOPIC)) <= 4
+    assert town.talk(16, 1.0) >= (0.99, 0.99)
+    assert town.mean_honest_part() > 0.4

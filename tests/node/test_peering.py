@@ -1,0 +1,87 @@
+"""Being connected: enough links of our own choosing, and address records nobody can forge or hoard."""
+
+from typing import Any
+
+import trio
+from trio.testing import MockClock
+
+from node.conversation import Conversation
+from node.peering import PROTOCOL, WANTED
+from protocol.address import NodeAddress
+from protocol.keys import SigningKey
+from protocol.message import Draft, speak
+from tests.driver import NET, Neighbour, open_town, seed_of, wait_until
+
+
+def record(name: str, at: int, address: str = "/ip4/10.3.3.3/tcp/4001", **changed: Any) -> bytes:
+    fields = {"at": at, "exp": at + 3600, "seq": at, **changed}
+    draft = Draft("address", NodeAddress((address,)), NET, salt=bytes(16), **fields)
+    return speak(draft, SigningKey(seed_of(name))).frame
+
+
+def is_well_linked(neighbour: Neighbour, nodes: int) -> bool:
+    """By four links of its own choosing, or with everybody there is."""
+    links = neighbour.node.network.links()
+    return sum(link.outbound for link in links) >= WANTED or len(links) == nodes - 1
+
+
+async def test_everybody_gets_links_of_its_own_choosing(clock: MockClock) -> None:
+    """Eight nodes know only the meeting node at first, and it knew nobody when the first of them asked; after a while
+    each has four links that it chose itself."""
+    async with open_town() as town:
+        await town.open("Market", meeting=True)
+        for number in range(8):
+            await town.open(f"Node {number}")
+        for neighbour in list(town.neighbours.values())[1:]:
+            await wait_until(neighbour, lambda _node, one=neighbour: is_well_linked(one, 9), 120)
+
+
+async def test_the_market_may_go(clock: MockClock) -> None:
+    """The meeting node is a convenience: after it is gone, a restarted node finds the others by itself."""
+    async with open_town() as town:
+        market = await town.open("Market", meeting=True)
+        nodes = [await town.open(f"Node {number}") for number in range(5)]
+        for node in nodes:
+            await wait_until(node, lambda _node, one=node: is_well_linked(one, 6), 120)
+        await market.crash()
+        await nodes[0].crash()
+        await nodes[0].start()
+        await wait_until(nodes[0], lambda node: len(node.network.links()) >= 3, 120)
+
+
+async def ask(asker: Any, meeting: Neighbour, frame: bytes) -> list[bytes] | None:
+    stream = await asker.open_stream(meeting.peer_id, PROTOCOL)
+    try:
+        with trio.fail_after(30):
+            answer = await Conversation(stream).ask("peers", frame, 16)
+        return list(answer[1])
+    except Exception:
+        return None
+    finally:
+        await stream.reset()
+
+
+async def test_records_of_others_and_bad_ones_are_not_taken(clock: MockClock) -> None:
+    """Mallory can say where she is, and nothing about anybody else; nothing expired, of another net or too long-lived
+    is handed on."""
+    async with open_town() as town:
+        market = await town.open("Market", meeting=True)
+        assert market.clock is not None
+        assert town.world is not None
+        now = market.clock.now()
+        async with town.world.open_network(seed_of("Mallory")) as mallory:
+            await mallory.dial(market.address)
+            bad = [
+                record("Alice", now),
+                record("Mallory", now, exp=now + 25 * 3600),
+                record("Mallory", now - 7200),
+                record("Mallory", now + 9000),
+                b"garbage",
+            ]
+            for frame in bad:
+                assert await ask(mallory, market, frame) is None
+            assert await ask(mallory, market, record("Mallory", now)) == []
+            async with town.world.open_network(seed_of("Carol")) as carol:
+                await carol.dial(market.address)
+                assert await ask(carol, market, b"") == [record("Mallory", now)]
+        assert market.is_up
