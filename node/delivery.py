@@ -82,6 +82,8 @@ class Line:
     closed: trio.Event = field(default_factory=trio.Event)
     useful: bool = False
     """Something believed came on it: when it breaks, coming back at once is worth while."""
+    heard_at: float = -1.0
+    """Steady time at which anything at all came on it last."""
 
     async def send(self, data: bytes) -> None:
         """Raises NetworkError, also when the peer does not read."""
@@ -104,6 +106,7 @@ class Pending:
     """Steady time before which it is not sent at all: the other side asked for patience."""
     line: Line | None = None
     """The line it went out on last."""
+    sent_at: float = 0.0
     tries: int = 0
     again_at: float = 0.0
     """Steady time at which it is said once more on that line."""
@@ -112,7 +115,7 @@ class Pending:
         return max(self.not_before, self.again_at if self.line is line else 0.0)
 
     def sent_on(self, line: Line, now: float) -> None:
-        self.line = line
+        self.line, self.sent_at = line, now
         self.again_at = now + min(LAST_RETRY, ACK_WAIT * 2 ** min(self.tries, 10))
         self.tries += 1
 
@@ -339,6 +342,12 @@ class Delivery:
             now = self._clock.steady()
             if now < pending.due_at(line) or pending.row.id not in self._pending.get(live.id, {}):
                 continue
+            if pending.line is line and line.heard_at < pending.sent_at:
+                # Who lives answers something. A stream can be dead at the other end and look well at ours.
+                self.counters["mute_streams"] += 1
+                line.closed.set()
+                await line.stream.reset()
+                raise StreamError("nothing came back on this stream")
             pending.sent_on(line, now)
             await line.send(pending.item.encoded())
 
@@ -442,6 +451,7 @@ class Delivery:
         bad = 0
         try:
             while data := await line.stream.receive_some():
+                line.heard_at = self._clock.steady()
                 for encoded in deframer.feed(data):
                     try:
                         await self._receive(encoded, line)

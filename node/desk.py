@@ -173,7 +173,10 @@ class Desk:
             if posting.is_open and self._requester.wish_of_message(message.id) is None:
                 views.append(self._heard_view(message, "open"))
         for state, frame in await self._store.transact(lambda tx: tx.ended()):
-            message = believe(open_frame(frame, Realm.GOSSIP, self._net))
+            try:
+                message = believe(open_frame(frame, Realm.GOSSIP, self._net))
+            except Refused:
+                continue  # damaged on disk: a line less in a list of what is over anyway
             views.append(self._heard_view(message, state))
         return sorted(views, key=lambda view: -int(view["at"]))
 

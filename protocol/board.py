@@ -14,7 +14,7 @@ from .envelope import Realm, digest, read_frame, verify, zero_bits
 from .errors import Fault, Reason, Refused
 from .intent import Intent, IntentClose, division_of
 from .limits import MAX_GOSSIP_FRAME, MAX_SKEW, STAMP_BITS
-from .message import Message, believe, check_time, read_head
+from .message import Message, believe_body, check_time, read_head
 
 OURS = ""
 """`via` of frames this node wrote itself."""
@@ -135,11 +135,11 @@ class Board:
         category = body.get("category") if isinstance(body, dict) else None
         if not isinstance(category, str) or division_of(category) != division:
             raise Refused(Reason.DIVISION, "does not belong on this channel")
-        head, _ = read_head(fields, Realm.GOSSIP)
+        head, kind = read_head(fields, Realm.GOSSIP)
         if zero_bits(unverified.id) < self.bits:
             raise Refused(Reason.STAMP, f"fewer than {self.bits} zero bits")
         envelope = verify(unverified, Realm.GOSSIP, self.net, fields)
-        message = believe(envelope)
+        message = believe_body(envelope, head, kind)
         check_time(head, now)
         return message
 
@@ -156,7 +156,10 @@ class Board:
         posting = self._postings[register] = Posting(message, via, held)
         self._by_id[message.id] = register
         self._bytes[division] += posting.size
-        self._shelves.setdefault(division, _Shelf()).add(register, posting)
+        shelf = self._shelves.get(division)
+        if shelf is None:
+            shelf = self._shelves[division] = _Shelf()
+        shelf.add(register, posting)
         return present.message if present is not None else None
 
     # --------------------------------------------------------------------------------------------------- reading
@@ -243,7 +246,10 @@ class _Shelf:
     def add(self, register: Register, posting: Posting) -> None:
         if not posting.held:
             self.orphans[register] = None
-        self.by_link.setdefault(posting.via, {})[register] = None
+        link = self.by_link.get(posting.via)
+        if link is None:
+            link = self.by_link[posting.via] = {}
+        link[register] = None
         self.brought[posting.via] += posting.size
 
     def remove(self, register: Register, posting: Posting) -> None:

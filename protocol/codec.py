@@ -7,6 +7,7 @@ the value is encoded again and compared, which leaves no second spelling of anyt
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
 from typing import TypeAlias
 
 import msgpack
@@ -16,6 +17,10 @@ from .limits import INT_MAX, INT_MIN, MAX_DEPTH, MAX_ITEM, MAX_ITEMS, MAX_KEY_CH
 
 Value: TypeAlias = int | str | bytes | bool | Sequence["Value"] | Mapping[str, "Value"]
 Map = dict[str, Value]
+
+_unpack = partial(
+    msgpack.unpackb, raw=False, strict_map_key=False, max_array_len=MAX_ITEMS, max_map_len=MAX_KEYS, max_ext_len=0
+)
 
 _KEY = re.compile(f"[a-z0-9_.-]{{1,{MAX_KEY_CHARS}}}")
 
@@ -40,16 +45,7 @@ def decode(data: bytes, max_bytes: int = MAX_ITEM) -> Value:
     if len(data) > max_bytes:
         raise Refused(Reason.SIZE, f"{len(data)} bytes, at most {max_bytes}")
     try:
-        value: Value = msgpack.unpackb(
-            data,
-            raw=False,
-            strict_map_key=False,
-            max_str_len=max_bytes,
-            max_bin_len=max_bytes,
-            max_array_len=MAX_ITEMS,
-            max_map_len=MAX_KEYS,
-            max_ext_len=0,
-        )
+        value: Value = _unpack(data, max_str_len=max_bytes, max_bin_len=max_bytes)
     except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
         raise Refused(Reason.NOT_MSGPACK, type(error).__name__) from None
     _check(value, 1, prose=False, ordered=True)
@@ -117,15 +113,26 @@ def _check_map(value: dict[object, object], depth: int, ordered: bool) -> None:
     for key, item in value.items():
         if type(key) is not str:
             raise Refused(Reason.TYPE, "a map key that is not text")
-        if not _KEY.fullmatch(key):
+        if not _is_key(key):
             raise Refused(Reason.KEY, "a map key outside [a-z0-9_.-]{1,64}")
         if ordered and key <= last:
             raise Refused(Reason.KEY, "map keys out of order")
         last = key
+        kind = type(item)
+        if kind is bytes or (kind is str and item.isascii() and item.isprintable()):  # type: ignore[attr-defined]
+            continue  # most of what travels; the rest is looked at one by one
         _check(item, depth + 1, prose=key in _PROSE_KEYS, ordered=ordered)
 
 
+@lru_cache(maxsize=1024)
+def _is_key(key: str) -> bool:
+    """Remembered, because the same few words come in every message."""
+    return _KEY.fullmatch(key) is not None
+
+
 def _check_text(text: str, prose: bool) -> None:
+    if text.isascii() and text.isprintable():
+        return
     if not text_is_clean(text, prose=prose):
         raise Refused(Reason.TEXT, "a control or direction character")
     try:

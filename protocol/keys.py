@@ -11,10 +11,10 @@ from nacl.bindings import (
     crypto_kx_client_session_keys,
     crypto_kx_server_session_keys,
     crypto_scalarmult_base,
+    crypto_sign_open,
 )
 from nacl.exceptions import BadSignatureError, CryptoError
 from nacl.signing import SigningKey as _NaclSigningKey
-from nacl.signing import VerifyKey as _NaclVerifyKey
 
 KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
@@ -94,7 +94,7 @@ def verifies(public: bytes, signature: bytes, message: bytes) -> bool:
     if len(public) != KEY_BYTES or len(signature) != SIGNATURE_BYTES:
         return False
     try:
-        _NaclVerifyKey(public).verify(message, signature)
+        crypto_sign_open(signature + message, public)
     except (BadSignatureError, CryptoError, ValueError, TypeError):
         return False
     return True

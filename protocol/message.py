@@ -17,6 +17,7 @@ MAX_INSTANT = 2**40
 """Seconds UTC; the year 36812. Keeps sums of instants far from the end of int64."""
 
 _ROUTING = ("ref", "root", "to", "tkey", "stamp")
+_ROUTING_SET = frozenset(_ROUTING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,11 @@ class Message:
 
 def believe(envelope: Envelope) -> Message:
     """Judge what a verified envelope says, from itself alone: no clock, no memory. Raises Refused."""
-    head, kind = read_head(envelope.fields, envelope.realm)
+    return believe_body(envelope, *read_head(envelope.fields, envelope.realm))
+
+
+def believe_body(envelope: Envelope, head: Head, kind: Kind) -> Message:
+    """The same for a caller who has read the head already. Raises Refused."""
     body = schema.read(kind.body, envelope.fields.get("body"))
     return Message(envelope.id, envelope.author, head, body, envelope.frame)
 
@@ -82,22 +87,20 @@ def read_head(fields: Map, realm: Realm) -> tuple[Head, Kind]:
     if kind is not None and kind.realm is not realm:
         kind = None
     # A routing field where its kind has none is like any unknown field: kept in the signed bytes, and ignored.
-    ours = kind.head if kind is not None else frozenset[str]()
-    head = schema.read(
-        Head,
-        {key: value for key, value in fields.items() if key not in _ROUTING or key in ours},
-        "head",
-        Reason.HEAD,
-    )
+    foreign = _ROUTING_SET - kind.head if kind is not None else _ROUTING_SET
+    said = fields
+    if not foreign.isdisjoint(fields):
+        said = {key: value for key, value in fields.items() if key not in foreign}
+    head = schema.read(Head, said, "head", Reason.HEAD)
     if head.v != VERSION:
         raise Refused(Reason.VERSION, f"version {head.v}")
     if head.exp <= head.at or head.exp - head.at > MAX_LIFE:
         raise Refused(Reason.LIFE, "lives not at all or longer than 30 days")
     if kind is None:
         raise Refused(Reason.UNKNOWN_KIND, f"no kind of realm {realm.value}")
-    for needed in sorted(kind.head):
-        if getattr(head, needed) is None:
-            raise Refused(Reason.HEAD, f"head.{needed}: is missing")
+    missing = [needed for needed in kind.head if getattr(head, needed) is None]
+    if missing:
+        raise Refused(Reason.HEAD, f"head.{min(missing)}: is missing")
     _check_extensions(fields.get("ext"))
     return head, kind
 

@@ -92,15 +92,16 @@ class Many:
     least: int = 0
 
 
-Reader = Callable[[Any, str], Any]
+Reader = Callable[[Any], Any]
+"""Raises _Ill. Where the value stands is said by those the error passes on its way up: a good value has no path."""
 
 
 def read(cls: type[T], value: object, path: str = "body", reason: Reason = Reason.BODY) -> T:
     """Build `cls` from a decoded map. Raises Refused(reason) that names the path of what is wrong."""
     try:
-        result: T = _record_reader(cls)(value, path)  # type: ignore[arg-type]
+        result: T = _record_reader(cls)(value)  # type: ignore[arg-type]
     except _Ill as ill:
-        raise Refused(ill.reason or reason, str(ill)) from None
+        raise Refused(ill.reason or reason, f"{path}{ill.path}: {ill.what}") from None
     return result
 
 
@@ -121,8 +122,10 @@ class Invalid(ValueError):
 
 
 class _Ill(Exception):
-    def __init__(self, path: str, what: str, reason: Reason | None = None) -> None:
-        super().__init__(f"{path}: {what}")
+    def __init__(self, what: str, reason: Reason | None = None) -> None:
+        super().__init__(what)
+        self.path = ""
+        self.what = what
         self.reason = reason
 
 
@@ -157,21 +160,26 @@ def _record_reader(cls: type) -> Reader:
     ]
     check = getattr(cls, "check", None)
 
-    def read_record(value: Any, path: str) -> Any:
+    def read_record(value: Any) -> Any:
         if not isinstance(value, dict):
-            raise _Ill(path, "a map was expected")
+            raise _Ill("a map was expected")
         found = {}
-        for name, reader, required in plan:
-            if name in value:
-                found[name] = reader(value[name], f"{path}.{name}")
-            elif required:
-                raise _Ill(f"{path}.{name}", "is missing")
+        name = ""
+        try:
+            for name, reader, required in plan:
+                if name in value:
+                    found[name] = reader(value[name])
+                elif required:
+                    raise _Ill("is missing")
+        except _Ill as ill:
+            ill.path = f".{name}{ill.path}"
+            raise
         record = cls(**found)
         if check is not None:
             try:
                 check(record)
             except Invalid as invalid:
-                raise _Ill(path, str(invalid), invalid.reason) from None
+                raise _Ill(str(invalid), invalid.reason) from None
         return record
 
     return read_record
@@ -205,29 +213,82 @@ def _annotated_reader(inner: Any, notes: list[Any]) -> Reader:
 
 
 def _rule_reader(rule: Any) -> Reader:
-    def read_value(value: Any, path: str) -> Any:
+    match rule:  # the frequent ones without a call; what they do not pass, the rule itself explains
+        case Text():
+            return _text_reader(rule)
+        case Int():
+            return _int_reader(rule)
+        case Bin():
+            return _bin_reader(rule)
+        case _:
+            return _any_reader(rule)
+
+
+def _any_reader(rule: Any) -> Reader:
+    def read_value(value: Any) -> Any:
         wrong = rule.check(value)
         if wrong is not None:
-            raise _Ill(path, wrong)
+            raise _Ill(wrong)
         return tuple(value) if isinstance(value, list) else value
 
     return read_value
 
 
+def _text_reader(rule: Text) -> Reader:
+    least, most = rule.min_chars, rule.max_chars
+    matches = _compiled(rule.pattern).fullmatch if rule.pattern is not None else bool
+
+    def read_text(value: Any) -> Any:
+        if type(value) is str and least <= len(value) <= most and (matches is bool or matches(value)):
+            return value
+        raise _Ill(str(rule.check(value)))
+
+    return read_text
+
+
+def _int_reader(rule: Int) -> Reader:
+    low, high = rule.low, rule.high
+
+    def read_int(value: Any) -> Any:
+        if type(value) is int and low <= value <= high:
+            return value
+        raise _Ill(str(rule.check(value)))
+
+    return read_int
+
+
+def _bin_reader(rule: Bin) -> Reader:
+    size = rule.size
+
+    def read_bin(value: Any) -> Any:
+        if type(value) is bytes and len(value) == size:
+            return value
+        raise _Ill(str(rule.check(value)))
+
+    return read_bin
+
+
 def _many_reader(many: Many, item: Reader) -> Reader:
-    def read_many(value: Any, path: str) -> Any:
+    def read_many(value: Any) -> Any:
         if not isinstance(value, list | tuple):
-            raise _Ill(path, "a list was expected")
+            raise _Ill("a list was expected")
         if not many.least <= len(value) <= many.most:
-            raise _Ill(path, f"{len(value)} entries, {many.least} to {many.most} are allowed")
-        return tuple(item(entry, f"{path}[{index}]") for index, entry in enumerate(value))
+            raise _Ill(f"{len(value)} entries, {many.least} to {many.most} are allowed")
+        found: list[Any] = []
+        try:
+            for entry in value:
+                found.append(item(entry))
+        except _Ill as ill:
+            ill.path = f"[{len(found)}]{ill.path}"
+            raise
+        return tuple(found)
 
     return read_many
 
 
-def _read_bool(value: Any, path: str) -> Any:
+def _read_bool(value: Any) -> Any:
     if type(value) is not bool:
-        raise _Ill(path, "true or false was expected")
+        raise _Ill("true or false was expected")
     return value
 
 

@@ -17,7 +17,7 @@ from libp2p.peer.id import ID
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 
 from node.network.libp2p_limits import NetLimits
-from node.network.libp2p_negotiate import agree_on, ask_for
+from node.network.libp2p_negotiate import agree_on, ask_for, hear_answer, wish
 from node.network.libp2p_noise import SealedPipe
 from node.network.libp2p_stream import Libp2pStream
 from node.network.libp2p_tcp import Pipe
@@ -35,6 +35,24 @@ class Connection:
     pipe: Pipe
     peer: PeerId
     inbound_streams: int = 0
+
+
+class _Wished:
+    """The dialler's pipe while it wishes for Noise: its first Noise message leaves with the wish, and the answer to the
+    wish is heard before the answer to the message. A round trip less, and everybody speaks Noise."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+        self._answered = False
+        self.write = pipe.write
+        self.close = pipe.close
+        self.get_remote_address = pipe.get_remote_address
+
+    async def read(self, n: int | None = None) -> bytes:
+        if not self._answered:
+            await hear_answer(self._pipe, NOISE)
+            self._answered = True
+        return await self._pipe.read(n)
 
 
 OnStream = Callable[[Connection, Libp2pStream], None]
@@ -87,8 +105,8 @@ class Connections:
         pipe = Pipe(stream)
         self._nursery.start_soon(pipe.run)
         try:
-            await ask_for(pipe, NOISE)
-            session = await self._noise.secure_outbound(RawConnection(pipe, True), ID.from_base58(peer))
+            pipe.send(wish(NOISE))
+            session = await self._noise.secure_outbound(RawConnection(_Wished(pipe), True), ID.from_base58(peer))
             sealed = SealedPipe(pipe, session)
             await ask_for(sealed, YAMUX)
         except BaseException:

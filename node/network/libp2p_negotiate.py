@@ -30,9 +30,19 @@ class Negotiable(Protocol):
 
 async def ask_for(stream: Negotiable, protocol: str) -> None:
     """The dialler's side, in one round trip: hello and wish leave together. Raises StreamError."""
+    await stream.send_all(wish(protocol))
+    await hear_answer(stream, protocol)
+
+
+def wish(protocol: str) -> bytes:
+    """What a dialler says. What it would say next may follow at once, if a refusal makes it worthless."""
+    return _line(_MULTISTREAM) + _line(protocol)
+
+
+async def hear_answer(stream: Negotiable, protocol: str) -> None:
+    """The answer to `wish`, and not a byte more. Raises StreamError, also for a refusal."""
     refusal = _line(_MULTISTREAM) + _line(_UNKNOWN)
-    agreement = _line(_MULTISTREAM) + _line(protocol)
-    await stream.send_all(agreement)
+    agreement = wish(protocol)
     answer = b""
     while len(answer) < len(agreement):  # never a byte more: what follows belongs to the application
         received = await stream.receive_some(len(agreement) - len(answer))
@@ -49,11 +59,11 @@ async def agree_on(stream: Negotiable, spoken: Collection[str]) -> str:
     if await _receive_line(stream) != _MULTISTREAM:
         raise StreamError("the stream does not begin with multistream")
     for _ in range(_MAX_ATTEMPTS):
-        wish = await _receive_line(stream)
-        if wish in spoken:
-            await stream.send_all(_line(wish))
-            return wish
-        await stream.send_all(_line("".join(f"{each}\n" for each in spoken) if wish == _LIST else _UNKNOWN))
+        wanted = await _receive_line(stream)
+        if wanted in spoken:
+            await stream.send_all(_line(wanted))
+            return wanted
+        await stream.send_all(_line("".join(f"{each}\n" for each in spoken) if wanted == _LIST else _UNKNOWN))
     raise StreamError("the peer wants nothing that we speak")
 
 

@@ -154,6 +154,8 @@ class MemoryStream:
         self._closed = False
         self._failure = ""
         self.twin: MemoryStream | None = None
+        if link.broken:  # asked for just before it broke
+            self._failure = "the link broke"
         link.streams.add(self)
 
     @property

@@ -56,7 +56,7 @@ class Plan:
         return Plan(**fields | {"links": tuple(tuple(link) for link in fields["links"])})
 
 
-def plan_for(nodes: int, *, quick: bool = False, signed: bool = False) -> Plan:
+def plan_for(nodes: int, *, quick: bool = False, authors: int = 4_000) -> Plan:
     links = circulant(nodes, min(nodes - 1, LINKS_PER_NODE))
     # What every contestant can carry, at about a third of what the slowest one can.
     rate = {10: 20.0, 20: 8.0, 50: 2.5}.get(nodes, 100.0 / nodes)
@@ -64,7 +64,7 @@ def plan_for(nodes: int, *, quick: bool = False, signed: bool = False) -> Plan:
         return Plan(
             nodes=nodes,
             links=links,
-            signed=signed,
+            authors=authors,
             load_rate=rate,
             settle=2.0,
             warm_messages=20,
@@ -72,4 +72,4 @@ def plan_for(nodes: int, *, quick: bool = False, signed: bool = False) -> Plan:
             load_seconds=2.0,
             flow_seconds=2.5,
         )
-    return Plan(nodes=nodes, links=links, signed=signed, load_rate=rate)
+    return Plan(nodes=nodes, links=links, authors=authors, load_rate=rate)

@@ -33,7 +33,8 @@ class Sybils:
         self.garbage = False
         self.promises = False
         self.greedy = greedy  # asks to be in the mesh again as soon as it was put out
-        self._links: dict[str, dict[str, float]] = {name: {} for name in self.names}  # to whom, may graft again when
+        self._links: dict[str, dict[str, None]] = {name: {} for name in self.names}
+        self._again: dict[tuple[str, str], float] = {}  # who may graft whom again, and when
         self._heard: set[bytes] = set()
         for name in self.names:
             world.strangers[name] = self._ear_of(name)
@@ -53,7 +54,7 @@ class Sybils:
         def hear(event: Event) -> None:
             match event:
                 case PeerUp(peer):
-                    self._links[name][peer] = 0.0
+                    self._links[name][peer] = None
                     self.world.send(name, peer, encode_subscription(TOPIC, True) + _graft())
                 case PeerDown(peer):
                     self._links[name].pop(peer, None)
@@ -65,7 +66,7 @@ class Sybils:
     def _hear(self, name: str, peer: str, rpc: Rpc) -> None:
         for prune in rpc.prune:
             wait = 0.0 if self.greedy else (prune.backoff or 60) + 1
-            self._links[name][peer] = self.world.now + wait
+            self._again[name, peer] = self.world.now + wait
         for message in rpc.messages:
             if self.forward and message.data not in self._heard:
                 self._heard.add(message.data)
@@ -74,17 +75,22 @@ class Sybils:
                         self.world.send(sybil, other, encode_publish(message.topic, message.data))
 
     def _beat(self) -> None:
-        for name, links in self._links.items():
-            for peer, again in list(links.items()):
-                if 0 < again <= self.world.now:
-                    links[peer] = 0.0
-                    self.world.send(name, peer, _graft())
-                if self.garbage:
-                    self.world.send(name, peer, encode_publish(TOPIC, b"forged " + self.rng.randbytes(8)))
-                if self.promises:
-                    ids = [message_id(TOPIC, self.rng.randbytes(8)) for _ in range(20)]
-                    self.world.send(name, peer, encode_control([encode_ihave(TOPIC, ids)]))
+        for (name, peer), when in list(self._again.items()):
+            if when <= self.world.now:
+                del self._again[name, peer]
+                self.world.send(name, peer, _graft())
+        if self.garbage or self.promises:
+            for name, links in self._links.items():
+                for peer in links:
+                    self._harass(name, peer)
         self.world.at(self.world.now + 1.0, self._beat)
+
+    def _harass(self, name: str, peer: str) -> None:
+        if self.garbage:
+            self.world.send(name, peer, encode_publish(TOPIC, b"forged " + self.rng.randbytes(8)))
+        if self.promises:
+            ids = [message_id(TOPIC, self.rng.randbytes(8)) for _ in range(20)]
+            self.world.send(name, peer, encode_control([encode_ihave(TOPIC, ids)]))
 
 
 def _graft() -> bytes:

@@ -111,8 +111,8 @@ def test_eclipse_of_the_network() -> None:
         sybils = Sybils(town, SYBILS, greedy=True)
         sybils.garbage = sybils.promises = True
         sybils.surround(town.names, 3)
-        town.run(10)
-        delivered, prompt = town.talk(8, 1.0)
+        town.run(6)
+        delivered, prompt = town.talk(6, 1.0)
         before = town.judged_garbage()
         town.run(2)
         outcome[scores] = (delivered, prompt, town.mean_honest_part(), town.judged_garbage() - before)
@@ -136,11 +136,11 @@ def test_covert_flash() -> None:
         sybils.surround(town.names, 6)
         town.run(3)
         town.meet()
-        town.talk(10, 1.0)
+        town.talk(8, 1.0)
         sybils.forward = False
-        delivered, _ = town.talk(10, 1.0)
+        delivered, _ = town.talk(5, 1.0)
         assert delivered >= 0.99, "on the worst day all still arrives, late"
-        town.talk(60, 6.0)
+        town.talk(40, 8.0)
         outcome[scores] = (*town.talk(16, 1.0), town.mean_honest_part())
     assert outcome[True][0] >= 0.99
     assert outcome[True][1] >= 0.99
@@ -148,21 +148,20 @@ def test_covert_flash() -> None:
     assert outcome[False][1] < outcome[True][1]
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_attack_at_dawn(seed: int) -> None:
+def test_attack_at_dawn() -> None:
     """The sybils are first: when the honest nodes find one another, all meshes are full of silence."""
     outcome = {}
     for scores in (True, False):
-        town = Town(seed, scores=scores)
+        town = Town(2, scores=scores)
         town.settle()
         sybils = Sybils(town, SYBILS)
         sybils.surround(town.names, 6)
         town.run(10)
         assert town.mean_honest_part() == 0
         town.meet()
-        delivered, _ = town.talk(16, 1.0)
+        delivered, _ = town.talk(10, 1.0)
         assert delivered >= 0.99
-        town.talk(40, 4.0)
+        town.talk(30, 5.0)
         outcome[scores] = (*town.talk(16, 1.0), town.mean_honest_part())
     assert outcome[True][0] >= 0.99
     assert outcome[True][1] >= 0.95

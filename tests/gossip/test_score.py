@@ -90,7 +90,8 @@ def test_a_mesh_peer_that_owes_deliveries_pays_the_square_of_the_deficit() -> No
         for _ in range(4):
             scores.brought_copy(carol, TOPIC, bytes([number]), at + 0.005)
         scores.brought_copy(dave, TOPIC, bytes([number]), at + 0.005)
-    scores.brought_copy(carol, TOPIC, bytes([2]), 31.5)
+    scores.brought_first(dave, TOPIC, b"late", 31.4)
+    scores.brought_copy(carol, TOPIC, b"late", 31.5)
     assert scores.explain(bob, 31.9).deficit == -4
     assert scores.explain(carol, 31.9).deficit == -4
     assert scores.explain(dave, 31.9).deficit == 0

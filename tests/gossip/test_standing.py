@@ -157,12 +157,13 @@ def test_a_mesh_that_works_and_a_mesh_where_all_is_silent_are_left_alone() -> No
         alice.meet(*crowd(6), outbound=True)
         alice.meet("carol")
         before = set(alice.router.mesh(TOPIC))
-        for _ in range(200):
-            if not is_silent:
+        for second in range(300):
+            if not is_silent and second % 30 == 0:
                 for peer in before:
                     alice.earn(peer, 1)
-                alice.earn("carol", 1)
+                alice.earn("carol", 3)
             alice.beat()
+        assert is_silent == (points(alice, "carol") == 0), "Carol is better, but the mesh is good enough"
         assert set(alice.router.mesh(TOPIC)) == before
         assert alice.count("graft.opportunistic") == 0
 
@@ -408,6 +409,15 @@ def test_a_static_peer_is_outside_the_mesh_and_gets_everything() -> None:
     alice.hear("friend", encode_subscription(TOPIC, False))
     alice.hear("bob", message(b"more"))
     assert alice.said("friend") == [], "but only what it carries"
+
+
+def test_a_static_peer_takes_no_place_in_a_fanout() -> None:
+    alice = Careful(Params(flood_publish=False, publish_extra=0), static=["friend"])
+    alice.meet("bob", "friend", hello=encode_subscription(OTHER, True))
+    for _ in range(2):
+        published = alice.router.handle(Publish(OTHER, b"own"), alice.now)[-1]
+        assert isinstance(published, Published)
+        assert sorted(published.peers) == ["bob", "friend"], "once each"
 
 
 def test_a_graft_from_a_static_peer_is_a_mistake_and_refused_without_blame() -> None:

@@ -110,7 +110,7 @@ def test_at_the_vendor_too_but_for_what_binds(state: State, kind: str) -> None:
 
 
 @pytest.mark.parametrize("side", Side)
-@pytest.mark.parametrize("state", FINAL)
+@pytest.mark.parametrize("state", sorted(FINAL))
 def test_what_is_over_stays_over(state: State, side: Side) -> None:
     """No message but an accept that crossed a withdrawal moves an offer that has ended, and no clock does."""
     over = in_state(state, side)

@@ -11,7 +11,7 @@ from node.app import Node
 from node.network.memory import Conditions
 from node.trouble import Trouble
 from protocol.exchange import State
-from tests.driver import SKIING, Neighbour, Town, car_hire, open_town, wait_until
+from tests.driver import SKIING, Killed, Neighbour, Town, car_hire, open_town, wait_until
 
 AGREED = {
     State.CONFIRMED: {State.CONFIRMED},
@@ -71,8 +71,8 @@ async def try_to_buy(alice: Neighbour, intent: str) -> None:
         for offer in (await alice.desk.offers_for(intent))["offers"]:
             if offer["state"] == "offered":
                 await alice.desk.accept(offer["id"], "alice@example.org", None, [], 0)
-    except Trouble:
-        pass  # decided already
+    except (Trouble, Killed):
+        pass  # decided already, or her power went
 
 
 async def make_trouble(town: Town, chance: random.Random, people: list[Neighbour]) -> None:
