@@ -6,14 +6,22 @@ import platform
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from .contest import FLOOR, JS_CHECKED, JS_SIGNED, MEMORY, OURS, Score, Unmeasured, contest, install_js
+from .contest import FLOOR, JS_CHECKED, JS_SIGNED, MEMORY, OURS, Score, Unmeasured, contest, install_js, run_json
 from .goals import Goal, table
 
 
 def main() -> int:
-    sections = {"mesh": mesh, "floor": floor}
+    sections = {
+        "mesh": mesh,
+        "floor": floor,
+        "admission": admission,
+        "turns": turns,
+        "offers": offers,
+        "footprint": footprint,
+    }
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(sections)}; by default all")
     parser.add_argument("--quick", action="store_true", help="N = 20, one round, short phases: a minute, and less sure")
@@ -71,6 +79,7 @@ def mesh(chosen: argparse.Namespace) -> tuple[Any, list[Goal]]:
             label = what.replace("_", " ")
             goals.append(Goal(f"N = {nodes}: {label} against js", getattr(ours, what) / best, 1.0, False, "x"))
         goals.append(Goal(f"N = {nodes}: messages lost", ours.lost, 0, False))
+        goals.append(Goal(f"N = {nodes}: memory per node, 12 links each", ours.bytes_per_node / 1e6, 1.5, False, " MB"))
     return [asdict(score) for score in scores], goals
 
 
@@ -82,6 +91,41 @@ def floor(chosen: argparse.Namespace) -> tuple[Any, list[Goal]]:
     return [asdict(score) for score in found.values()], [
         Goal("N = 20: deliveries in the memory network against the floor", 100 * share, 60, True, " %")
     ]
+
+
+def admission(chosen: argparse.Namespace) -> tuple[Any, list[Goal]]:
+    """One node, one core: from the bytes of a frame to a believed message, against PyNaCl's bare verification."""
+    found = run_json("tests.bench.admission", "1000" if chosen.quick else "4000")
+    print(f"  PyNaCl verifies {1 / found['verify_seconds']:.0f} frames a second, we admit", end=" ")
+    print(f"{1 / found['admit_seconds']:.0f}: {100 * found['share']:.0f} %")
+    return found, [Goal("admission against PyNaCl's verify rate", 100 * found["share"], 60, True, " %")]
+
+
+def turns(_chosen: argparse.Namespace) -> tuple[Any, list[Goal]]:
+    """Round trips, on a wire of 50 ms one way."""
+    found = run_json("tests.bench.turns")
+    print(f"  first reply by a stranger {found['first']:.2f} round trips (js: 5.9), on a new stream", end=" ")
+    print(f"{found['new_stream']:.2f} (js: 3.1), on the open stream {found['kept']:.2f}")
+    return found, [
+        Goal("round trips of a letter on the open stream", found["kept"], 1.2, False),
+        Goal("round trips of the first reply to a stranger", found["first"], 5.9, False),
+    ]
+
+
+def offers(chosen: argparse.Namespace) -> tuple[Any, list[Goal]]:
+    """Publication to first offer stored. Printed; no goal."""
+    times = run_json("tests.bench.offers", "10" if chosen.quick else "50")
+    print(f"  median of {len(times)} wishes: {1e3 * median(times):.1f} ms, the first {1e3 * times[0]:.1f} ms", end=", ")
+    print(f"the slowest {1e3 * max(times):.1f} ms")
+    return {"seconds": times}, []
+
+
+def footprint(chosen: argparse.Namespace) -> tuple[Any, list[Goal]]:
+    """A node's imports, its start, and the memory of whole nodes, stores included, in one process."""
+    found = run_json("tests.bench.footprint", "10" if chosen.quick else "30")
+    print(f"  imports {found['import_seconds']:.2f} s and {found['import_bytes'] / 1e6:.0f} MB, start", end=" ")
+    print(f"{1e3 * found['start_seconds']:.0f} ms, {found['bytes_per_node'] / 1e6:.2f} MB for each further node")
+    return found, [Goal("memory per further whole node", found["bytes_per_node"] / 1e6, 1.5, False, " MB")]
 
 
 def print_scores(scores: list[Score]) -> None:

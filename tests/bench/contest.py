@@ -75,17 +75,24 @@ class Score:
     lost: int
 
 
-def run_once(contestant: Contestant, plan: Plan) -> dict[str, Any]:
+def run_once(contestant: Contestant, plan: Plan) -> Any:
     """Raises Unmeasured."""
-    command = [*contestant.command, replace(plan, signed=contestant.signed).text()]
+    return _run(contestant.name, [*contestant.command, replace(plan, signed=contestant.signed).text()])
+
+
+def run_json(module: str, *words: str) -> Any:
+    """What a measurement of ours, in a process of its own, prints as its last line. Raises Unmeasured."""
+    return _run(module, [*python(module), *words])
+
+
+def _run(name: str, command: list[str]) -> Any:
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     except subprocess.TimeoutExpired:
-        raise Unmeasured(f"{contestant.name} did not end within five minutes") from None
+        raise Unmeasured(f"{name} did not end within five minutes") from None
     if done.returncode:
-        raise Unmeasured(f"{contestant.name} failed:\n{done.stderr[-2000:]}")
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+        raise Unmeasured(f"{name} failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def contest(contestants: Sequence[Contestant], nodes: int, rounds: int, *, quick: bool) -> dict[str, Score]:

@@ -1,7 +1,7 @@
-"""The floor: what gossip costs in Python when there is nothing but the work itself. `python -m tests.bench.floor <plan>`.
+"""The floor: what gossip costs in Python when there is nothing but the work. `python -m tests.bench.floor <plan>`.
 
-TCP over loopback, ChaCha20-Poly1305, the pubsub RPC in protobuf, a set of ids, one Ed25519 verification per message, and
-an eager mesh of degree D that never changes. No handshake, no streams, no flow control, no control messages, no
+TCP over loopback, ChaCha20-Poly1305, the pubsub RPC in protobuf, a set of ids, one Ed25519 verification per message,
+and an eager mesh of degree D that never changes. No handshake, no streams, no flow control, no control messages, no
 judgement beyond the signature: not a network, but the least that ours would cost if all its layers were free.
 """
 
@@ -15,8 +15,9 @@ from nacl.signing import VerifyKey
 
 from protocol.gossip.rpc import decode_rpc, encode_publish, message_id
 
-from .phases import Flights, measure, report, resident_bytes
+from .phases import Flights, measure, report
 from .plan import NET, Plan, circulant
+from .rss import resident_bytes
 
 _KEY = bytes(range(32))
 _KEY_AT, _SIGNATURE_AT, _PAYLOAD_AT = 3, 37, 104  # in a frame: [key, signature, payload]

@@ -17,8 +17,9 @@ from node.network.seam import Network
 from protocol.board import Board, Heard
 from protocol.gossip import Params
 
-from .phases import Flights, measure, report, resident_bytes
+from .phases import Flights, measure, report
 from .plan import DIVISION, Plan
+from .rss import resident_bytes
 
 
 class OurMesh:
@@ -75,7 +76,7 @@ async def run_mesh(plan: Plan) -> dict[str, Any]:
         mesh = OurMesh(gossips)
         links = [sum(number in link for link in plan.links) for number in range(plan.nodes)]
         with trio.fail_after(60):
-            while not _is_ready(mesh, gossips, links, plan):
+            while not _is_ready(mesh, gossips, links, plan):  # noqa: ASYNC110 - meshes tell nobody when they are full
                 await trio.sleep(0.1)
         if plan.settle_garbage:
             garbage.settle()  # as a node does once it is up

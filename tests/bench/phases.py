@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -163,11 +162,6 @@ async def _flow(flights: Flights, mesh: Mesh) -> dict[str, Any]:
         "cpu_seconds": time.process_time() - used,
         "lost": lost,
     }
-
-
-def resident_bytes() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
 
 
 def report(run: Callable[[Plan], Any]) -> None:

@@ -10,6 +10,8 @@ from protocol.message import Message
 from tests.protocol.people import person, wish
 
 TOPIC = "intentcast/1/test/intent/mobility"
+HANGS = 60.0
+"""Seconds after which a test hangs. The slowest takes 5, and 15 on a machine that does three other things."""
 
 
 def wish_of(author: str, **head: Any) -> Message:

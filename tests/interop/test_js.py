@@ -27,17 +27,27 @@ from tests.driver import (
     wait_until,
 )
 from tests.interop.js import HERE, JsPeer, open_js, require_modules, within
-from tests.interop.people import TOPIC, router, wish_of
+from tests.interop.people import HANGS, TOPIC, router, wish_of
 
 pytestmark = pytest.mark.live
 
 BEAT = 0.2
 QUICK = Params(heartbeat_interval=BEAT)
 QUICK_JS = {"heartbeatInterval": 1000 * BEAT}
-LONG_MEMORY = Params(heartbeat_interval=BEAT, history_length=60, history_gossip=40)
+LONG: dict[str, Any] = {"history_length": 60, "history_gossip": 40}
 """What is said stays spoken about for 8 s, however busy the machine."""
-ALONE = {"D": 1, "Dlo": 1, "Dhi": 1, "Dout": 0, "Dscore": 1, "floodPublish": False}
-"""A mesh of one, as gossipsub names it."""
+LONG_MEMORY = Params(heartbeat_interval=BEAT, **LONG)
+ALONE = {
+    "D": 1,
+    "Dlo": 1,
+    "Dhi": 1,
+    "Dout": 0,
+    "Dscore": 1,
+    "floodPublish": False,
+    "mcacheLength": 60,
+    "mcacheGossip": 40,
+}
+"""A mesh of one and a long memory, as gossipsub names them."""
 MESH_OF_ONE = Params(
     heartbeat_interval=BEAT,
     d=1,
@@ -48,6 +58,7 @@ MESH_OF_ONE = Params(
     flood_publish=False,
     publish_extra=0,
     prune_backoff=2,
+    **LONG,
 )
 
 
@@ -123,7 +134,7 @@ async def both_ways(jo: JsPeer, alice: Neighbour, word: str) -> None:
 
 
 @pytest.mark.parametrize("dials", ["Jo", "Alice"])
-@within(15)
+@within(HANGS)
 async def test_they_subscribe_and_hear_each_other(dials: str) -> None:
     """Whoever dials: both speak /meshsub/1.1.0, know each other's topics, take each other into the mesh, and believe
     each other's wishes. When Jo unsubscribes, Alice knows."""
@@ -143,7 +154,7 @@ async def test_they_subscribe_and_hear_each_other(dials: str) -> None:
         await wait_until(alice, lambda node: not node.gossip.subscribers("mobility"))
 
 
-@within(15)
+@within(HANGS)
 async def test_a_thousand_each_way_and_none_is_lost() -> None:
     """A thousand wishes each way at the same time, in windows of a hundred: every one arrives, once."""
     async with open_real_town() as town, open_jo() as jo:
@@ -173,7 +184,7 @@ async def test_a_thousand_each_way_and_none_is_lost() -> None:
         assert not [name for name in router(alice.node).counters if name.startswith(("message.rejected", "dropped"))]
 
 
-@within(15)
+@within(HANGS)
 async def test_each_passes_on_what_the_other_said() -> None:
     """Alice and Bob know only Jo, Jo and Ju know only Bob: what anybody says reaches everybody, byte for byte."""
     async with open_real_town() as town, open_jo() as jo, open_jo("Ju") as ju:
@@ -196,7 +207,7 @@ async def test_each_passes_on_what_the_other_said() -> None:
 # ----------------------------------------------------------------------------------- outside the mesh, away, and late
 
 
-@within(15)
+@within(HANGS)
 async def test_jo_outside_a_full_mesh_hears_by_gossip() -> None:
     """Alice has room for one, and that is Bob. She prunes Jo for two seconds; what Bob says reaches Jo by IHAVE and
     IWANT. When Bob has gone Jo comes in: not before the back-off is over, and with nobody blamed."""
@@ -224,7 +235,7 @@ async def test_jo_outside_a_full_mesh_hears_by_gossip() -> None:
         assert not jo.told("penalty")
 
 
-@within(15)
+@within(HANGS)
 async def test_bob_outside_a_full_mesh_of_jo_hears_by_gossip() -> None:
     """The same the other way round: Jo has room for Alice alone. Bob is pruned, asks for what Jo says she has, waits
     out the back-off, and comes in when Alice has gone, without a penalty."""
@@ -246,7 +257,7 @@ async def test_bob_outside_a_full_mesh_of_jo_hears_by_gossip() -> None:
         assert not jo.told("penalty"), "Bob never came too early"
 
 
-@within(15)
+@within(HANGS)
 async def test_who_comes_late_hears_what_is_still_spoken_about() -> None:
     """Alice said three things before Jo came: Jo hears all three by gossip."""
     async with open_real_town() as town, open_jo() as jo:
@@ -257,7 +268,7 @@ async def test_who_comes_late_hears_what_is_still_spoken_about() -> None:
         assert counted(alice.node, "iwant.served") == 3
 
 
-@within(15)
+@within(HANGS)
 async def test_jo_hangs_up_and_comes_back() -> None:
     """Twice Jo hangs up, misses something, comes back and hears it; afterwards both hear each other as before."""
     async with open_real_town() as town, open_jo() as jo:
@@ -275,7 +286,7 @@ async def test_jo_hangs_up_and_comes_back() -> None:
         assert not jo.told("penalty")
 
 
-@within(15)
+@within(HANGS)
 async def test_either_is_killed_and_comes_back() -> None:
     """Jo's process is killed, and another one with her name comes; then Alice stops and starts. Each time both hear
     each other as before."""
@@ -299,7 +310,7 @@ async def test_either_is_killed_and_comes_back() -> None:
 # ------------------------------------------------------------------------------------------------- what is not believed
 
 
-@within(15)
+@within(HANGS)
 async def test_messages_with_an_author_are_rejected_and_counted() -> None:
     """Jo signs her messages as pubsub does by default. Alice rejects and counts each, believes nothing, puts her out of
     the mesh and keeps the link."""
@@ -314,7 +325,7 @@ async def test_messages_with_an_author_are_rejected_and_counted() -> None:
         assert [link.peer for link in alice.node.network.links()] == [jo.peer_id]
 
 
-@within(15)
+@within(HANGS)
 async def test_bad_frames_of_jo_are_rejected_and_good_ones_still_heard() -> None:
     """Garbage, a changed signature, another network: each REJECTed under its name, and Jo leaves the mesh. An expired
     wish is only ignored. A good wish of hers is believed all the same."""
@@ -341,7 +352,7 @@ async def test_bad_frames_of_jo_are_rejected_and_good_ones_still_heard() -> None
         assert len(alice.node.board) == 1
 
 
-@within(15)
+@within(HANGS)
 async def test_bad_frames_of_ours_cost_us_with_jo() -> None:
     """What our node would never say: Jo rejects it and counts it against Alice (P4). What is early, Jo ignores, and
     that costs nothing."""
@@ -361,7 +372,7 @@ async def test_bad_frames_of_ours_cost_us_with_jo() -> None:
 # ------------------------------------------------------------------------------------------------ catch-up and peers
 
 
-@within(15)
+@within(HANGS)
 async def test_jo_catches_up_with_alice() -> None:
     """Jo, who follows nothing, asks for what hangs on Alice's board, two at a time: the order is that of her salt, and
     every frame is believed."""
@@ -375,7 +386,7 @@ async def test_jo_catches_up_with_alice() -> None:
         assert (found["pages"], found["verdicts"]) == (3, ["accept"] * 5)
 
 
-@within(15)
+@within(HANGS)
 async def test_alice_catches_up_with_jo() -> None:
     """Jo said three things before Alice came. Alice asks her on the new link, believes all three and passes them on."""
     async with open_real_town() as town, open_js("Jo") as jo:
@@ -386,7 +397,7 @@ async def test_alice_catches_up_with_jo() -> None:
         assert counted(alice.node, "message.learned") == 3
 
 
-@within(15)
+@within(HANGS)
 async def test_alice_introduces_jo_and_ju() -> None:
     """Jo tells Alice her address, signed; Ju asks Alice whom she knows, verifies the record, and can dial Jo."""
     async with open_real_town() as town, open_js("Jo") as jo, open_js("Ju") as ju:
@@ -413,7 +424,7 @@ JO_SELLS: dict[str, Any] = {
 }
 
 
-@within(15)
+@within(HANGS)
 async def test_jo_sells_to_alice() -> None:
     """Alice asks; Jo, in another language, seals an offer to her; she accepts, Jo confirms: one contract, the same on
     both sides. What Jo says twice gets the same bytes in answer; what she seals to a box nobody has gets a hint."""
@@ -445,7 +456,7 @@ async def test_jo_sells_to_alice() -> None:
         assert not jo.told("letter refused")
 
 
-@within(15)
+@within(HANGS)
 async def test_bob_sells_to_jo() -> None:
     """Jo asks, in another language; Bob offers by hand; Jo accepts, Bob's node confirms, and Jo closes her wish: Bob
     holds the contract and hears the end."""

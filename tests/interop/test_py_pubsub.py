@@ -25,7 +25,7 @@ from multiaddr import Multiaddr
 from protocol.gossip import Params
 from tests.driver import Neighbour, open_real_town, seed_of, wait_until
 from tests.interop.js import within
-from tests.interop.people import TOPIC, router, wish_of
+from tests.interop.people import HANGS, TOPIC, router, wish_of
 
 pytestmark = pytest.mark.live
 
@@ -78,7 +78,7 @@ async def open_pip(*protocols: TProtocol) -> AsyncIterator[Pip]:
     [(PROTOCOL_ID_V12, PROTOCOL_ID_V11, PROTOCOL_ID), (PROTOCOL_ID_V11,), (PROTOCOL_ID,)],
     ids=["1.2 first", "1.1", "1.0"],
 )
-@within(15)
+@within(HANGS)
 async def test_they_agree_on_a_version_and_know_each_others_topics(offers: tuple[TProtocol, ...]) -> None:
     """Whatever of 1.2, 1.1 and 1.0 Pip offers, both settle on the best that Alice speaks too, and know each other's
     topics."""
@@ -92,7 +92,7 @@ async def test_they_agree_on_a_version_and_know_each_others_topics(offers: tuple
         assert pip.gossip.peer_protocol[peer] == best
 
 
-@within(15)
+@within(HANGS)
 async def test_what_pip_says_is_rejected_and_both_live_on() -> None:
     """A good wish of Carol's, sent on by Pip with his own name on it: Alice rejects and counts it, puts Pip out of the
     mesh and believes nothing. What she says meanwhile he cannot take either. The link lives, and so do both."""
