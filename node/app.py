@@ -1,7 +1,7 @@
 """The one page on which a node is put together. Read downwards it is start-up; upwards, shutdown."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -23,6 +23,7 @@ from .config import Config
 from .delivery import Delivery
 from .desk import Desk
 from .events import EventLog
+from .forgetting import forget
 from .gossip import Gossip
 from .home import Home
 from .network.seam import ListenError, Network
@@ -92,10 +93,12 @@ async def open_node(config: Config) -> AsyncIterator[Node]:
                 vendor_key=SigningKey(vendor),
                 net=config.net,
                 join=config.join,
+                static=config.static,
                 meeting=config.meeting,
                 divisions=config.divisions,
                 catalogue=catalogue,
-                params=Params(heartbeat_interval=config.heartbeat),
+                # Flooding is fast, and tells every neighbour who the author is: fine among one's own test nodes.
+                params=Params(heartbeat_interval=config.heartbeat, flood_publish=config.net != "main"),
             )
         )
 
@@ -109,6 +112,7 @@ async def run_node(
     vendor_key: SigningKey,
     net: str,
     join: tuple[str, ...] = (),
+    static: tuple[str, ...] = (),
     meeting: bool = False,
     divisions: tuple[str, ...] = (),
     catalogue: Catalogue | None = None,
@@ -127,7 +131,8 @@ async def run_node(
         found = [
             address for address in network.addresses if may_be_dialled(address, lives_in_public(net, network.addresses))
         ]
-        return tuple(Route("direct", address) for address in found[:4])
+        # Nobody can dial us? Those we are linked with can still answer.
+        return tuple(Route("direct", address) for address in found[:4] or [f"/p2p/{network.peer_id}"])
 
     delivery = Delivery(network, store, threads, clock, chance, net)
 
@@ -140,9 +145,11 @@ async def run_node(
                 heard_counter["wishes"] += 1
             await vendor.heard(one)
 
-    gossip = Gossip(network, board, clock, chance.choices, on_heard, params)
+    agreed = [address.rpartition("/p2p/")[2] for address in static]
+    gossip = Gossip(network, board, clock, chance.choices, on_heard, params, agreed)
     catchup = CatchUp(network, gossip, board, chance, on_heard)
-    peering = Peering(network, store, clock, chance, transport_key, net, join, meeting=meeting)
+    peering = Peering(network, store, clock, chance, transport_key, net, (*join, *static), meeting=meeting)
+    gossip.on_alarm = peering.look_elsewhere
     delivery.find_addresses = peering.addresses_of
     requester = Requester(gossip, board, delivery, threads, store, events, clock, chance, net)
     vendor = VendorRole(
@@ -172,11 +179,20 @@ async def run_node(
         net=net,
         meeting=meeting,
         routes=routes,
-        counters={"wishes": heard_counter, "catchup": catchup.counters, "peering": peering.counters},
+        counters={
+            "requester": requester.counters,
+            "wishes": heard_counter,
+            "catchup": catchup.counters,
+            "peering": peering.counters,
+        },
     )
+
+    async def forget_old() -> None:
+        await forget(threads, requester, vendor, delivery, store, clock.now())
+
     now = clock.now()
-    wishes = await store.transact(lambda tx: restore(tx, net, now, board, threads, vendor_key))
-    requester.restore(wishes)
+    restored = await store.transact(lambda tx: restore(tx, net, now, board, threads, vendor_key))
+    requester.restore(restored.wishes)
     carried = categories.DIVISIONS if meeting else (*divisions, *vendor.divisions)
     for division in dict.fromkeys(carried):
         gossip.join(division)
@@ -189,7 +205,7 @@ async def run_node(
         await nursery.start(requester.run)
         await nursery.start(vendor.run)
         nursery.start_soon(store.wait_broken)
-        nursery.start_soon(_sweep, board, store, clock, requester)
+        nursery.start_soon(_sweep, board, store, clock, requester, restored.kept_back, forget_old)
         await nursery.start(peering.run)
         yield Node(desk, network, board, gossip, delivery, threads, requester, vendor, store, clock)
         nursery.cancel_scope.cancel()
@@ -206,16 +222,23 @@ def _keep(tx: Tx, events: EventLog, batch: list[Heard]) -> None:
             heard.replaced.id if heard.replaced is not None else None,
         )
         if isinstance(message.body, IntentClose) and heard.replaced is not None:
-            tx.add_ended(message.root, message.body.reason, heard.replaced.frame)
+            tx.add_ended(message.author, message.root, message.body.reason, heard.replaced.frame)
         told = {"intent": message.root.hex(), "revision": message.id.hex()}
         events.write(tx, "wish.ended" if message.kind == "intent.close" else "wish.heard", told)
 
 
-async def _sweep(board: Board, store: Store, clock: Clock, requester: Requester) -> None:
+async def _sweep(
+    board: Board,
+    store: Store,
+    clock: Clock,
+    requester: Requester,
+    kept_back: set[bytes],
+    forget_old: Callable[[], Awaitable[None]],
+) -> None:
     """Take down what is over; but only while wall clock and steady clock agree, or one wrong hour would wipe the
     board, tombstones and all."""
     offset = clock.now() - clock.steady()
-    not_before = 0.0
+    not_before = clock.steady() + STEADY_FOR  # a clock that is wrong at start is often put right soon after
     while True:
         await trio.sleep(SWEEP_EVERY)
         jump = clock.now() - clock.steady() - offset
@@ -227,11 +250,15 @@ async def _sweep(board: Board, store: Store, clock: Clock, requester: Requester)
             continue
         swept = board.sweep(clock.now())
         expired = [one for one in swept if isinstance(one.body, Intent) and requester.wish(one.root) is None]
-        await store.transact(lambda tx, ended=expired: _drop_what_left(tx, board, ended))  # type: ignore[misc]
+        await store.transact(
+            lambda tx, ended=expired: _drop_what_left(tx, board, ended, kept_back, clock.now())  # type: ignore[misc]
+        )
+        await forget_old()
 
 
-def _drop_what_left(tx: Tx, board: Board, expired: list[Message]) -> None:
+def _drop_what_left(tx: Tx, board: Board, expired: list[Message], kept_back: set[bytes], now: int) -> None:
     for message in expired:
-        tx.add_ended(message.root, "expired", message.frame)
-    # Also what was evicted: the store holds no more than the board.
-    tx.drop_postings([one for one in tx.posting_ids() if board.get(one) is None])
+        tx.add_ended(message.author, message.root, "expired", message.frame)
+    # What was evicted too: the store holds no more than the board, and what an hour ago may have been too early for it.
+    gone = [id for id, exp in tx.posting_lives() if board.get(id) is None and (id not in kept_back or exp < now)]
+    tx.drop_postings(gone)

@@ -1,4 +1,4 @@
-"""Time and chance, handed in. Nothing else in `node` reads a clock or makes randomness of its own."""
+"""Time and chance, handed in: what a node decides depends on no clock and no randomness of its own."""
 
 import random
 import secrets

@@ -44,6 +44,8 @@ class Config:
     """What to tell others instead of the listening addresses: behind a router, say."""
     join: tuple[str, ...] = ()
     """Multiaddrs with /p2p of nodes to start from."""
+    static: tuple[str, ...] = ()
+    """Multiaddrs with /p2p of nodes it was agreed with, on both sides, to exchange everything."""
     meeting: bool = False
     """Joins every division, so that a small network works."""
     divisions: tuple[str, ...] = ()
@@ -222,6 +224,7 @@ _SETTINGS: Final = {
         _Setting("listen", _many(listen_address)),
         _Setting("announce", _many(announced_address)),
         _Setting("join", _many(peer_address)),
+        _Setting("static", _many(peer_address)),
         _Setting("meeting", _flag),
         _Setting("divisions", _many(_division)),
         _Setting("catalogue", _path),
@@ -300,6 +303,10 @@ listen = ["/ip4/0.0.0.0/tcp/{port}"]
 
 # Nodes to start from, each as `intentcast invite` prints it.
 # join = ["/ip4/203.0.113.5/tcp/20123/p2p/12D3KooW..."]
+
+# Nodes whose owners you know and who name yours here, too: the link is kept, and everything is exchanged over it
+# whatever else happens. Two of them make it hard to cut you off.
+# static = ["/ip4/203.0.113.5/tcp/20123/p2p/12D3KooW..."]
 
 # Carry every division, so that small networks work. For nodes that are always on.
 # meeting = false

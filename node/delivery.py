@@ -25,7 +25,7 @@ from protocol.message import Draft, Message
 
 from .clock import Chance, Clock
 from .network.seam import LinkUp, Network, NetworkError, PeerId, Stream, StreamError
-from .policy import DialBook, Shares, lives_in_public
+from .policy import DialBook, Shares, lives_in_public, source_of
 from .store import OutboxRow, Store, Tx
 from .threads import End, LiveThread, Threads, key_to_answer, new_thread, save, thread_id
 
@@ -61,9 +61,9 @@ MAX_HEARD, MAX_HEARD_BYTES = 512, 2 * 1024 * 1024
 class Role(Protocol):
     """The requester or the vendor, as delivery sees it."""
 
-    def welcome(self, end: End, message: Message) -> tuple[Message, ...] | None:
-        """May this first message of a stranger open a thread? Asked before anything is stored. None: no. Otherwise
-        what the new thread must know first: the wish's revision."""
+    def welcome(self, end: End, message: Message, source: str) -> tuple[Message, ...] | None:
+        """May this first message of a stranger open a thread? Asked before anything is stored; `source` is where it
+        came from (policy.source_of). None: no. Otherwise what the new thread must know first: the wish's revision."""
 
     async def received(self, live: LiveThread, message: Message, outcome: Outcome) -> None:
         """A message of the other party was stored and answered. Called again after a crash in between is not
@@ -196,7 +196,7 @@ class Delivery:
 
         await self._store.transact(work)
         outcome = live.thread.add(message, now)
-        self._wait_for_ack(OutboxRow(message.id, live.id, kind, encoded, exp, "QUEUED", None, 0, now, None), item)
+        self._wait_for_ack(OutboxRow(message.id, live.id, kind, encoded, exp, "QUEUED", None, now, None), item)
         self._wake_courier(live)
         return message, outcome.moves
 
@@ -247,6 +247,10 @@ class Delivery:
                     return "SENT"
                 return "CONNECTING" if thread in self._couriers else "QUEUED"
         return None
+
+    def is_idle(self, thread: bytes) -> bool:
+        """Nothing of this thread waits to be said, and nobody is on the way to its other party."""
+        return thread not in self._pending and thread not in self._couriers
 
     @property
     def unsettled(self) -> int:
@@ -517,12 +521,14 @@ class Delivery:
             self.counters["early"] += 1
             await line.send(Hint(item_digest, HintCode.BUSY, wait).encoded())
             return
-        live = self._thread_for(end, message)
+        source = self._source(peer)
+        live = self._thread_for(end, message, source)
         if live is None:
             self.counters["not_welcome"] += 1
             await line.send(Hint(item_digest, HintCode.BUSY, 300).encoded())
             return
         async with live.lock:
+            live.source = source
             reply = await self._take(live, message, item_digest, peer)
         # Sent without the lock: a peer that does not read holds up its own stream, not what we want to say or decide.
         if reply is not None:
@@ -534,12 +540,16 @@ class Delivery:
         lives = self._threads.of_root(end.root)
         return next((live.thread.requester for live in lives if live.end.box == end.box), None)
 
-    def _thread_for(self, end: End, message: Message) -> LiveThread | None:
+    def _source(self, peer: PeerId) -> str:
+        remote = next((link.remote for link in self._network.links() if link.peer == peer), "")
+        return source_of(remote, peer)
+
+    def _thread_for(self, end: End, message: Message, source: str) -> LiveThread | None:
         pair = (end.me, message.author) if end.is_box else (message.author, end.me)
         live = self._threads.get(thread_id(end.root, *pair))
         if live is not None:
             return live
-        first = self._roles[end.side].welcome(end, message)
+        first = self._roles[end.side].welcome(end, message, source)
         if first is None:
             return None
         live = self._threads.add(new_thread(end.root, *pair, end))

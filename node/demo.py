@@ -212,11 +212,16 @@ def run(as_json: bool, keep: Path | None) -> int:
     """Play it; gives the exit code. Raises Trouble. Leaves no process behind, however it ends."""
     signal.signal(signal.SIGTERM, _interrupt)
     story = Story(as_json)
-    with _stage(keep) as folder, _troupe() as actors:
-        document = _play(story, folder, actors)
-        document["seconds"] = round(story.seconds, 1)
-        if keep is not None:
-            story.tell(f"The homes stay in {folder}.")
+    try:
+        with _stage(keep) as folder, _troupe() as actors:
+            document = _play(story, folder, actors)
+            document["seconds"] = round(story.seconds, 1)
+            if keep is not None:
+                story.tell(f"The homes stay in {folder}.")
+    except KeyboardInterrupt:
+        raise Trouble(
+            "interrupted", "the play was broken off, and all its nodes are ended", "", Exit.INTERRUPTED
+        ) from None
     if as_json:
         print(json.dumps(document), flush=True)
     return Exit.OK
@@ -294,11 +299,12 @@ def _play(story: Story, folder: Path, actors: list[Actor]) -> dict[str, Any]:
     theirs = winner.client.get("show", contract["id"])["contract"]
     story.show(_contract_table(contract, theirs, winner.part.name))
     nodes, silent = _curtain(actors, vendors, story)
+    after = ana.client.get("wishes", intent["id"], "offers")
     return {
-        "intent": intent,
+        "intent": after["intent"],
         "nodes": nodes,
-        "offers": offers,
-        "hidden": hidden,
+        "offers": after["offers"],
+        "hidden": after["hidden"],
         "silent": silent,
         "contract": {**contract, "id": contract["id"], "requester": "Ana", "vendor": winner.part.name},
     }

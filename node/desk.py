@@ -4,6 +4,7 @@ Every method raises Trouble for what a person can mend, and returns views (views
 """
 
 import time
+import unicodedata
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, TypeVar
 
@@ -11,8 +12,9 @@ import trio
 
 from protocol.board import Board
 from protocol.categories import UnknownCategory, resolve
+from protocol.codec import encode
 from protocol.envelope import Realm, open_frame
-from protocol.errors import Refused
+from protocol.errors import Reason, Refused
 from protocol.exchange import Side, State, Talk
 from protocol.intent import ACTIONS, Intent
 from protocol.keys import did
@@ -82,12 +84,12 @@ class Desk:
     async def preview(self, wish: Mapping[str, Any]) -> View:
         """What would be PUBLIC, and what STAYS HERE. Nothing is stored or sent."""
         old = self._wish(str(wish["update"])) if wish.get("update") else None
-        draft = _Draft(wish, old, self._clock.now())
+        draft = _Draft(normalised(wish), old, self._clock.now())
         intent = self._check(draft, bytes(32))
         public = {name: value for name, value in plain(intent).items() if name not in ("box", "reply", "award")}
         public["keys"] = "fresh keys, made for this wish alone"
         public["node"] = {"peer_id": self._network.peer_id, "addresses": [route.addr for route in intent.reply]}
-        public["expires_at"] = self._clock.now() + draft.life
+        public["expires_at"] = self._expiry(draft, old)
         stays: View = {"contact": "told only to the vendor whose offer you accept"}
         if draft.limit is not None:
             stays["private_limit"] = plain(draft.limit)
@@ -96,19 +98,27 @@ class Desk:
     async def ask(self, wish: Mapping[str, Any], reach_wait: float) -> View:
         """Broadcast a wish. `reached`: peers it was written to; 0 if nobody who carries it came within reach_wait."""
         old = self._wish(str(wish["update"])) if wish.get("update") else None
-        draft = _Draft(wish, old, self._clock.now())
+        draft = _Draft(normalised(wish), old, self._clock.now())
         self._check(draft, bytes(32))
 
         def body(box: bytes) -> Intent:
             return self._check(draft, box)
 
         if old is None:
+            assert draft.life is not None
             made, peers = await self._requester.ask(body, life=draft.life, limit=draft.limit)
         else:
             made, peers = await self._requester.update(old, body, life=draft.life, limit=draft.limit)
         if not peers:
             peers = await self._requester.reach(made, reach_wait)
         return {"intent": wish_view(made), "reached": len(peers), **self._offers_view(made, include_hidden=False)}
+
+    def _expiry(self, draft: "_Draft", old: Wish | None) -> int:
+        now = self._clock.now()
+        if old is None:
+            assert draft.life is not None
+            return now + draft.life
+        return max(now + (draft.life or 0), old.last_exp)
 
     def _check(self, draft: "_Draft", box: bytes) -> Intent:
         return draft.intent(box, self._routes())
@@ -139,7 +149,9 @@ class Desk:
     async def accept(self, offer_id: str, contact: str, note: str | None, options: list[str], wait: float) -> View:
         """Accept an offer and wait so many seconds for the vendor's answer; the contract's `state` says what came."""
         live, talk = self._talk(offer_id, Side.REQUESTER)
-        accept = await self._requester.accept(live, talk, contact=contact, note=note, options=tuple(options))
+        accept = await self._requester.accept(
+            live, talk, contact=normalised(contact), note=normalised(note), options=tuple(options)
+        )
         with trio.move_on_after(wait):
             while talk.state is State.ACCEPTED:
                 await self._requester.wait_moved()
@@ -206,6 +218,7 @@ class Desk:
 
     async def make_offer(self, intent_id: str, offer: Mapping[str, Any]) -> View:
         """A vendor answers by hand."""
+        offer = normalised(offer)
         message = self._heard_wish(intent_id)
         wish = message.body
         assert isinstance(wish, Intent)
@@ -313,9 +326,10 @@ class Desk:
             "now": self._clock.now(),
             "heard": self._counters["wishes"]["wishes"],
             "peers": len(self._network.links()),
+            "alarms": [plain(alarm) for alarm in self._gossip.alarms],
             "topics": list(self._gossip.divisions),
             "wishes": sum(wish.is_open for wish in self._requester.wishes()),
-            "threads": len(self._threads),
+            "threads": sum(live.thread.live is not None for live in self._threads),
             "outbox": self._delivery.unsettled,
             "board": len(self._board),
             "counters": {
@@ -355,13 +369,13 @@ class Desk:
         prefix = _hex(id_text)
         found = [wish for wish in self._requester.wishes() if _names(wish, prefix)]
         if not found:
-            raise not_found(f"no wish of yours starts with {id_text}", "`intentcast intents` lists them.")
+            raise not_found(f"no wish of yours starts with {id_text}", "`intentcast intents --mine` lists them.")
         return _only(found, id_text)
 
     def _heard_wish(self, id_text: str) -> Message:
         prefix = _hex(id_text)
-        found = {
-            posting.message.root: posting.message
+        found = {  # by author and root: a root is only what an author claims
+            (posting.message.author, posting.message.root): posting.message
             for posting in self._board
             if posting.is_open
             and any(one.hex().startswith(prefix) for one in (posting.message.id, posting.message.root))
@@ -390,9 +404,12 @@ class _Draft:
     def __init__(self, wish: Mapping[str, Any], old: Wish | None, now: int) -> None:
         self._wish = wish
         self._old = old.intent if old is not None else None
-        self.life = int(wish.get("expires") or DEFAULT_LIFE)
-        check_life(self.life)
-        if self.life > MAX_LIFE:
+        said = wish.get("expires")
+        self.life = int(said) if said else DEFAULT_LIFE if old is None else None
+        """Seconds; None: a revision that keeps the life it has."""
+        if self.life is not None:
+            check_life(self.life)
+        if self.life is not None and self.life > MAX_LIFE:
             raise usage("expires", "a wish lives at most 30 days", "Use --expires 30d or less.")
         if "limit_private" in wish or old is None:
             self.limit = _money(wish["limit_private"]) if wish.get("limit_private") else None
@@ -435,9 +452,11 @@ class _Draft:
                 limit=_money(said["limit_public"]) if said.get("limit_public") else (old.limit if old else None),
                 reply=reply,
             )
-            write(intent)
+            encode(write(intent))
         except Refused as wrong:
-            raise usage("wish", wrong.detail.removeprefix("body.") or wrong.reason.value) from None
+            what = wrong.detail.removeprefix("body.") or wrong.reason.value
+            hint = "Take out line breaks, tabs and other invisible characters." if wrong.reason is Reason.TEXT else ""
+            raise usage("wish", what, hint) from None
         return intent
 
     def _category(self) -> str:
@@ -520,6 +539,15 @@ def _money(said: Any) -> Money:
     if isinstance(said, Money):
         return said
     return _read(Money, said, "price")
+
+
+def normalised(said: Any) -> Any:
+    """All texts in NFC, as the specification asks of senders: two spellings of one letter are one letter."""
+    if isinstance(said, str):
+        return unicodedata.normalize("NFC", said)
+    if isinstance(said, Mapping):
+        return {name: normalised(item) for name, item in said.items()}
+    return [normalised(item) for item in said] if isinstance(said, list | tuple) else said
 
 
 def _names(wish: Wish, prefix: str) -> bool:

@@ -6,7 +6,8 @@ per peer. Verdicts are the board's.
 
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -20,6 +21,7 @@ from protocol.gossip import (
     MESHSUB_1_0,
     PROTOCOLS,
     Alarm,
+    AlarmKind,
     Effect,
     Event,
     Forward,
@@ -43,6 +45,7 @@ from protocol.limits import MAX_RPC
 
 from .clock import Clock
 from .network.seam import Link, LinkDown, LinkUp, Network, NetworkError, PeerId, Stream
+from .policy import ip_of
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -52,6 +55,18 @@ log = structlog.get_logger("gossip")
 HEARD_QUEUE = 10_000
 """Accepted frames waiting to be stored and looked at. When it is full they stay on the board, and catch-up of others
 is not harmed; the roles of this node miss them, which is counted."""
+
+ALARM_SLACK = 60.0
+"""Seconds an alarm is shown beyond the time at which it would have been said again."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmSeen:
+    kind: str
+    detail: str
+    at: int
+    """Wall clock."""
+
 
 OnHeard = Callable[[list[Heard]], Awaitable[None]]
 
@@ -65,12 +80,13 @@ class Gossip:
         rng: random.Random,
         on_heard: OnHeard,
         params: Params | None = None,
+        static: Collection[PeerId] = (),
     ) -> None:
         self._network = network
         self._board = board
         self._clock = clock
         self._params = params or Params()
-        self._router = Router(self._params, self._judge, rng, self._is_our_topic)
+        self._router = Router(self._params, self._judge, rng, self._is_our_topic, static=static)
         self._on_heard = on_heard
         self._accepted: list[Heard] = []
         self._hearings, self._heard_queue = trio.open_memory_channel[Heard](HEARD_QUEUE)
@@ -78,6 +94,9 @@ class Gossip:
         self._writers: dict[PeerId, trio.CancelScope] = {}
         self._subscribed = trio.Event()
         self._nursery: trio.Nursery | None = None
+        self._alarms: dict[AlarmKind, tuple[float, AlarmSeen]] = {}
+        self.on_alarm: Callable[[Alarm], None] = lambda _alarm: None
+        """Told when all our peers may be one; set by whoever can find others."""
         self.counters: Counter[str] = Counter()
 
     # ------------------------------------------------------------------------------------------------ what it does
@@ -118,6 +137,13 @@ class Gossip:
     async def wait_subscription(self) -> None:
         """Until some peer says that it carries something."""
         await self._subscribed.wait()
+
+    @property
+    def alarms(self) -> list[AlarmSeen]:
+        """What the router said lately about all our peers being one. It says so again while it is so, not more often
+        than its interval, and never that it is over."""
+        since = self._clock.steady() - self._params.alarm_interval - ALARM_SLACK
+        return [seen for at, seen in self._alarms.values() if at >= since]
 
     def statistics(self) -> dict[str, object]:
         mine = self._router.statistics()
@@ -244,7 +270,9 @@ class Gossip:
                     self._subscribed = trio.Event()
                 case Alarm(kind, detail):
                     self.counters[f"alarm_{kind.value}"] += 1
-                    log.warning("all our peers may be one", kind=kind.value, detail=detail)
+                    self._alarms[kind] = (self._clock.steady(), AlarmSeen(kind.value, detail, self._clock.now()))
+                    log.warning("all our peers may be one, looking for others", kind=kind.value, detail=detail)
+                    self.on_alarm(effect)
                 case Misbehaved(peer, reason, detail):
                     self.counters[f"misbehaved_{reason.value}"] += 1
                     log.debug("misbehaved", peer=peer, reason=reason.value, detail=detail)
@@ -281,9 +309,3 @@ class Gossip:
     def _is_our_topic(self, topic: str) -> bool:
         division = categories.division_of_topic(self._board.net, topic)
         return division is not None and division in categories.DIVISIONS
-
-
-def ip_of(remote: str) -> str:
-    """The address in a multiaddr, for caps per subnet; empty when there is none."""
-    parts = remote.split("/")
-    return parts[2] if len(parts) > 2 and parts[1] in ("ip4", "ip6") else ""

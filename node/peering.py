@@ -7,7 +7,8 @@ nodes can be used, and who knows peers needs none.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
 
 import structlog
@@ -16,6 +17,7 @@ import trio
 from protocol.address import NodeAddress
 from protocol.codec import Value
 from protocol.errors import Reason, Refused
+from protocol.gossip import Alarm
 from protocol.keys import SigningKey
 from protocol.message import Draft, speak
 from protocol.record import RECORD_LIFE, AddressRecord, read_record
@@ -23,7 +25,7 @@ from protocol.record import RECORD_LIFE, AddressRecord, read_record
 from .clock import Chance, Clock
 from .conversation import Conversation, expect_binaries, expect_bytes, expect_int
 from .network.seam import Address, LinkDown, LinkUp, Network, NetworkError, PeerId, Stream
-from .policy import lives_in_public, may_be_dialled
+from .policy import lives_in_public, may_be_dialled, subnet_of
 from .store import Store
 
 if TYPE_CHECKING:
@@ -35,6 +37,9 @@ PROTOCOL = "/intentcast/peers/1"
 
 WANTED = 4
 """Links of our own choosing: those who dial us are chosen by others, perhaps all by the same."""
+
+MOST_CHOSEN = 16
+"""Links of our own choosing, however often the router is alarmed."""
 
 RECORDS_AT_ONCE = 16
 RECORDS_KEPT = 5_000
@@ -75,6 +80,7 @@ class Peering:
         self._silent: set[PeerId] = set()
         """Linked peers that had no answer: not asked again on this link."""
         self._look_now = trio.Event()
+        self._elsewhere = False
         self.counters: Counter[str] = Counter()
 
     def addresses_of(self, peer: PeerId) -> tuple[Address, ...]:
@@ -83,6 +89,12 @@ class Peering:
         fresh = record is not None and self._clock.now() < record.message.head.exp
         found = record.addresses if record is not None and fresh else ()
         return (*found, self._good[peer]) if peer in self._good else found
+
+    def look_elsewhere(self, alarm: Alarm) -> None:
+        """The router fears that all our peers are one: dial others, in other subnets."""
+        self.counters[f"alarm_{alarm.kind.value}"] += 1
+        self._elsewhere = True
+        self._look_now.set()
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         self._good = dict(await self._store.transact(lambda tx: tx.peers()))
@@ -126,43 +138,74 @@ class Peering:
             await trio.sleep(self._chance.choices.uniform(0.1, 0.5))  # not all of its peers in the same instant
 
     async def _look(self) -> None:
-        """While we have too few links of our own choosing, try peers we know of, best known first."""
+        """While we have too few links of our own choosing, or all may lead to one, try peers we know of."""
         while True:
             self._look_now = trio.Event()
-            if self._chosen() < WANTED:
-                for address in self._candidates():
-                    if self._chosen() >= WANTED:
-                        break
-                    try:
-                        peer = await self._network.dial(address)
-                    except NetworkError:
-                        self.counters["dial_failed"] += 1
-                        continue
-                    await self._remember(peer, address)
-                await self._ask_again()
+            elsewhere, self._elsewhere = self._elsewhere, False
+            wanted = min(self._chosen() + WANTED, MOST_CHOSEN) if elsewhere else WANTED
+            if self._chosen() < wanted:
+                await self._dial_some(wanted, elsewhere=elsewhere)
+                await self._ask_again(wanted)
             with trio.move_on_after(LOOK_EVERY * self._chance.choices.uniform(0.8, 1.2)):
                 await self._look_now.wait()
                 await trio.sleep(FIRST_RETRY)
 
-    async def _ask_again(self) -> None:
+    async def _dial_some(self, wanted: int, *, elsewhere: bool) -> None:
+        for address in self._candidates(elsewhere=elsewhere):
+            if self._chosen() >= wanted:
+                return
+            try:
+                peer = await self._network.dial(address)
+            except NetworkError:
+                self.counters["dial_failed"] += 1
+                continue
+            self.counters["dialled_elsewhere"] += elsewhere
+            await self._remember(peer, address)
+
+    async def _ask_again(self, wanted: int) -> None:
         """Those we chose may know more by now: who came first to a new market knows nobody else yet."""
         for link in self._network.links():
-            if link.outbound and self._chosen() < WANTED and link.peer not in self._silent:
+            if link.outbound and self._chosen() < wanted and link.peer not in self._silent:
                 await self._meet(link.peer)
 
     def _chosen(self) -> int:
         return sum(1 for link in self._network.links() if link.outbound)
 
-    def _candidates(self) -> list[Address]:
-        linked = {link.peer for link in self._network.links()} | {self._network.peer_id}
-        known = {peer: address for peer, address in self._good.items() if peer not in linked}
+    def _candidates(self, *, elsewhere: bool) -> list[Address]:
+        """Whom to try, in this order: one in each subnet we have not chosen yet, then others. `elsewhere`: none in a
+        subnet where we have any link."""
+        links = self._network.links()
+        taken = {subnet_of(link.remote) for link in links if link.outbound or elsewhere} - {""}
+        fresh: list[Address] = []
+        crowded: list[Address] = []
+        for address in self._known({link.peer for link in links} | {self._network.peer_id}, meeting_first=elsewhere):
+            subnet = subnet_of(address)
+            if subnet in taken:
+                crowded.append(address)
+            else:
+                fresh.append(address)
+                taken |= {subnet} - {""}
+            if len(fresh) == 2 * WANTED:
+                break
+        return fresh if elsewhere else [*fresh, *crowded][: 2 * WANTED]
+
+    def _known(self, besides: set[PeerId], *, meeting_first: bool) -> Iterator[Address]:
+        """Peers we met and peers we heard of, in turns: whoever hands out thousands of records is half at most."""
         now = self._clock.now()
-        for peer, record in self._records.items():
-            if peer not in linked and now < record.message.head.exp:
-                known.setdefault(peer, self._chance.choices.choice(record.addresses))
-        addresses = [address for address in known.values() if may_be_dialled(address, self._public)]
-        self._chance.choices.shuffle(addresses)
-        return addresses[: 2 * WANTED]
+        met = [address for peer, address in self._good.items() if peer not in besides]
+        records = [
+            record
+            for peer, record in self._records.items()
+            if peer not in besides and peer not in self._good and now < record.message.head.exp
+        ]
+        self._chance.choices.shuffle(met)
+        self._chance.choices.shuffle(records)
+        if meeting_first:
+            records.sort(key=lambda record: not record.meeting)
+        heard = (self._chance.choices.choice(record.addresses) for record in records)
+        for address in chain.from_iterable(zip_longest(met, heard)):
+            if address is not None and may_be_dialled(address, self._public):
+                yield address
 
     async def _remember(self, peer: PeerId, address: Address) -> None:
         self._good[peer] = address

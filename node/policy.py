@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from protocol.gossip.place import public_place
 from protocol.terms import Route
 
 TRIES_PER_WISH = 3
@@ -16,7 +17,7 @@ TRIES_PER_TARGET = 10
 
 
 class Shares:
-    """Token buckets by peer: `rate` a second, `burst` at once. Bounded: the fullest are forgotten first."""
+    """Token buckets by peer: `rate` a second, `burst` at once. Bounded: the longest silent is forgotten first."""
 
     def __init__(self, rate: float, burst: float, most_peers: int = 4096) -> None:
         self._rate, self._burst, self._most = rate, burst, most_peers
@@ -95,6 +96,22 @@ def may_be_dialled(address: str, public: bool) -> bool:
     except ValueError:
         return False
     return 0 < port < 65536 and (host.is_global or not public)
+
+
+def ip_of(remote: str) -> str:
+    """The address in a multiaddr; empty when there is none."""
+    parts = remote.split("/")
+    return parts[2] if len(parts) > 2 and parts[1] in ("ip4", "ip6") else ""
+
+
+def subnet_of(address: str) -> str:
+    """The public /24 or /48 a multiaddr is in; empty in a home, an office or a test, where everybody is a neighbour."""
+    return public_place(ip_of(address)).subnet
+
+
+def source_of(remote: str, peer: str) -> str:
+    """What it costs something to be another of: a public subnet, or else a peer. `remote`: where the peer was seen."""
+    return subnet_of(remote) or peer
 
 
 def _is_loopback(host: str) -> bool:

@@ -4,9 +4,10 @@ Fresh keys for every wish, the private limit never in anything that leaves, one 
 """
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import trio
@@ -27,9 +28,10 @@ from .clock import Chance, Clock
 from .delivery import Delivery
 from .events import EventLog
 from .gossip import Gossip
+from .pool import Place, passed_over
 from .store import PostingRow, Store, Tx, WishRow
-from .threads import End, LiveThread, Threads, make_end, save
-from .trouble import Exit, Trouble, not_found, refused
+from .threads import End, LiveThread, Threads, make_end, save, thread_id
+from .trouble import Exit, Trouble, refused
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -40,7 +42,10 @@ ANSWER_WITHIN = 3600
 """Seconds a vendor has to confirm an accept, at most: after that the person is free to choose another."""
 
 POOL = 10
-"""Times `max_offers`: vendors a wish lets in. Beyond it strangers are told to come back later."""
+"""Times `max_offers`: vendors a wish lets in. For each one more, one is passed over: see pool.py."""
+
+NO_OFFER = (1,)
+"""The rank of a vendor with no open offer: behind all that have one, whose ranks begin with 0."""
 
 TICK = 1.0
 
@@ -71,6 +76,9 @@ class Wish:
     last_exp: int
     """The greatest exp ever signed under its key: how long its tombstone must live."""
     closed_at: int | None = None
+    ranks: dict[bytes, tuple[bytes, tuple[Any, ...]]] = field(default_factory=dict)
+    """Thread -> its open offer and that offer's rank, while the pool is full: judging hundreds again for each newcomer
+    would be slow."""
     lock: trio.Lock = field(default_factory=trio.Lock)
 
     @property
@@ -108,7 +116,13 @@ class Judged:
     live: LiveThread
     talk: Talk
     match: Match
-    over_limit: bool
+    limit: Money | None
+    """The person's private limit."""
+
+    @property
+    def over_limit(self) -> bool:
+        limit, total = self.limit, self.offer.total
+        return limit is not None and total.currency == limit.currency and total.minor > limit.minor
 
     @property
     def offer(self) -> Offer:
@@ -127,7 +141,14 @@ class Judged:
 
     @property
     def hidden(self) -> bool:
-        return self.state in ("over_limit", "mismatch")
+        """Not in the default list: over the private limit, or no answer to the wish; unless the person took it."""
+        taken = self.talk.accept is not None
+        return not taken and (self.over_limit or not self.match.answers)
+
+    @property
+    def comparable(self) -> bool:
+        """Is its total in the currency of the limits, the public and the private one?"""
+        return self.match.comparable and (self.limit is None or self.limit.currency == self.offer.total.currency)
 
 
 class Requester:
@@ -153,7 +174,12 @@ class Requester:
         self._chance = chance
         self._net = net
         self._wishes: dict[bytes, Wish] = {}
+        self._known: set[bytes] = set()
+        """Vendors with whom there was a contract: never passed over."""
+        self._passed_over: list[bytes] = []
+        """Threads that left their pool, to be dropped from the store."""
         self._moved = trio.Event()
+        self.counters: Counter[str] = Counter()
         delivery.set_role(Side.REQUESTER, self)
 
     # ------------------------------------------------------------------------------------------------------- life
@@ -162,6 +188,14 @@ class Requester:
         """At start, before anything runs."""
         for wish in wishes:
             self._add(wish)
+        for live in self._threads:
+            if any(talk.state is State.CONFIRMED for talk in live.thread.talks.values()):
+                self._known.add(live.other)
+
+    def forget(self, wish: Wish) -> None:
+        """It is long over, and so are its threads."""
+        self._wishes.pop(wish.root, None)
+        self._board.pinned.discard(wish.end.me)
 
     def _add(self, wish: Wish) -> None:
         self._wishes[wish.root] = wish
@@ -172,6 +206,8 @@ class Requester:
         for wish in self._wishes.values():
             if wish.is_open:
                 self._gossip.join(wish.division)
+            # Ours hang on our own board whatever became of the stored one: who comes late hears them from us.
+            self._gossip.hear(wish.division, wish.current.frame)
         task_status.started()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._publish_when_heard)
@@ -189,6 +225,9 @@ class Requester:
 
     async def _tick(self) -> None:
         now = self._clock.now()
+        if self._passed_over:
+            dropped, self._passed_over = self._passed_over, []
+            await self._store.transact(lambda tx: tx.drop_threads(dropped))
         for live in self._threads:
             if live.side is Side.REQUESTER and not live.lock.locked():
                 await self._after_moves(live, live.thread.tick(now))
@@ -215,6 +254,7 @@ class Requester:
         await self._store.checkpoint()
         self._threads.forget_end(end)
         wish.end = replace(end, keys=None)
+        wish.ranks.clear()
 
     async def _set_state(self, wish: Wish, state: str) -> None:
         await self._store.transact(lambda tx: tx.put_wish(replace(wish.row(), state=state)))
@@ -252,7 +292,7 @@ class Requester:
         return wish, await self._publish(wish)
 
     async def update(
-        self, wish: Wish, body: Callable[[bytes], Intent], *, life: int, limit: Money | None
+        self, wish: Wish, body: Callable[[bytes], Intent], *, life: int | None, limit: Money | None
     ) -> tuple[Wish, tuple[str, ...]]:
         """Replace a wish whole: offers for the old revision are void from now on."""
         async with wish.lock:
@@ -271,7 +311,7 @@ class Requester:
                 intent,
                 now,
                 # Never before what it replaces: where the newer one is forgotten first, the older would come back.
-                max(now + life, wish.last_exp),
+                max(now + (life or 0), wish.last_exp),
                 seq=wish.current.head.seq + 1,
                 ref=wish.current.id,
                 root=wish.root,
@@ -371,9 +411,7 @@ class Requester:
     def judge(self, wish: Wish, live: LiveThread, talk: Talk) -> Judged:
         offer = talk.offer.body
         assert isinstance(offer, Offer)
-        limit = wish.limit
-        over = limit is not None and offer.total.currency == limit.currency and offer.total.minor > limit.minor
-        return Judged(live, talk, match(wish.intent, offer), over)
+        return Judged(live, talk, match(wish.intent, offer), wish.limit)
 
     async def accept(
         self, live: LiveThread, talk: Talk, *, contact: str, note: str | None, options: tuple[str, ...]
@@ -552,13 +590,63 @@ class Requester:
 
     # --------------------------------------------------------------------------------------------- as delivery's role
 
-    def welcome(self, end: End, message: Message) -> tuple[Message, ...] | None:
+    def welcome(self, end: End, message: Message, source: str) -> tuple[Message, ...] | None:
         wish = self._wishes.get(end.root)
         if wish is None or message.kind not in ("offer", "offer.withdraw"):
             return None
-        if len(self._threads.of_root(end.root)) >= POOL * wish.intent.max_offers:
+        pool = self._threads.of_root(end.root)
+        if len(pool) >= POOL * wish.intent.max_offers and not self._make_room(wish, pool, message, source):
             return None
         return (wish.revision,) if wish.is_open else (wish.revision, wish.current)
+
+    def _make_room(self, wish: Wish, pool: tuple[LiveThread, ...], message: Message, source: str) -> bool:
+        """Pass over a vendor, so that another may come; False if the other is the one to be passed over. Nothing is
+        said: whoever writes again is a newcomer again, and hears of the wish's end like everybody."""
+        new = thread_id(wish.root, wish.end.me, message.author)
+        if new in self._passed_over:
+            return False  # what is stored of it is not dropped yet
+        loose = {live.id: (live, came) for came, live in enumerate(pool) if self._may_be_passed_over(live)}
+        places = [Place(id, _source_of(live), self._rank(wish, live), came) for id, (live, came) in loose.items()]
+        if message.author not in self._known:
+            rank = self._rank_of(wish, message) if self._is_current(wish, message) else NO_OFFER
+            places.append(Place(new, source, rank, len(pool)))
+        out = passed_over(places)
+        if out is None or out.thread == new:
+            self.counters["turned_away"] += 1
+            return False
+        self.counters["passed_over"] += 1
+        self._threads.remove(loose[out.thread][0])
+        wish.ranks.pop(out.thread, None)
+        self._passed_over.append(out.thread)
+        return True
+
+    def _may_be_passed_over(self, live: LiveThread) -> bool:
+        return (
+            live.side is Side.REQUESTER
+            and live.other not in self._known
+            and not live.lock.locked()
+            and self._delivery.is_idle(live.id)
+            and all(talk.accept is None for talk in live.thread.talks.values())
+        )
+
+    def _is_current(self, wish: Wish, message: Message) -> bool:
+        return message.kind == "offer" and message.ref == wish.revision.id and wish.is_open
+
+    def _rank(self, wish: Wish, live: LiveThread) -> tuple[Any, ...]:
+        talk = live.thread.live
+        if talk is None:
+            return NO_OFFER
+        known = wish.ranks.get(live.id)
+        if known is None or known[0] != talk.offer.id:
+            known = wish.ranks[live.id] = (talk.offer.id, self._rank_of(wish, talk.offer))
+        return known[1]
+
+    def _rank_of(self, wish: Wish, message: Message) -> tuple[Any, ...]:
+        offer = message.body
+        assert isinstance(offer, Offer)
+        limit = wish.limit
+        over = limit is not None and offer.total.currency == limit.currency and offer.total.minor > limit.minor
+        return (0, over, *rank_key(wish.intent, match(wish.intent, offer), offer.total))
 
     def record(self, tx: Tx, live: LiveThread, message: Message, outcome: Outcome) -> None:
         if message.kind == "offer":
@@ -586,12 +674,14 @@ class Requester:
 
     async def _after_moves(self, live: LiveThread, moves: tuple[Move, ...], *, told: bool = False) -> None:
         """What follows from moves: a confirmed contract ends the wish, a refused one opens it again."""
-        if not moves:
-            return
+        if not moves or self._threads.get(live.id) is not live:
+            return  # or it was passed over meanwhile
         if not told:
             await self._store.transact(lambda tx: self._write_moves(tx, live, moves))
         wish = self._wishes.get(live.root)
         for move in moves:
+            if move.after is State.CONFIRMED:
+                self._known.add(live.other)
             if wish is None:
                 break  # its own frames were damaged in the store; what was said in the thread still counts
             if move.after is State.CONFIRMED and wish.is_open:
@@ -617,6 +707,10 @@ class Requester:
         self._moved = trio.Event()
 
 
+def _source_of(live: LiveThread) -> str:
+    return live.source or live.peer or ""
+
+
 def _check_offered(talk: Talk, done: str) -> None:
     if talk.state is not State.OFFERED:
         raise refused("state", f"this offer is {talk.state.value.lower()}", f"Only an open offer can be {done}.")
@@ -627,13 +721,6 @@ def check_life(life: int) -> None:
         raise Trouble(
             "expires", f"a wish lives at least {MIN_LIFE // 60} minutes", "Use --expires 5m or more.", Exit.USAGE
         )
-
-
-def find_wish(wishes: Iterable[Wish], root: bytes) -> Wish:
-    for wish in wishes:
-        if wish.root == root:
-            return wish
-    raise not_found("no such wish of yours", "`intentcast intents` lists them.")
 
 
 def _mend(wrong: Refused) -> str:

@@ -4,6 +4,8 @@ Threads are replayed message by message, in the order and at the times they were
 than the network: every frame is opened and believed again, and what does not pass is left out and logged.
 """
 
+from dataclasses import dataclass
+
 import structlog
 
 from protocol.board import Board
@@ -18,17 +20,28 @@ from protocol.terms import Money
 
 from .requester import Wish
 from .store import StoredMessage, ThreadRow, Tx, WishRow
-from .threads import End, LiveThread, Threads
+from .threads import End, LiveThread, Threads, keep_posted
+from .trouble import refused
 
 log = structlog.get_logger("restore")
 
 
-def restore(tx: Tx, net: str, now: int, board: Board, threads: Threads, vendor_key: SigningKey) -> list[Wish]:
-    """Fill the board and the threads; gives the own wishes."""
-    lost = [
+@dataclass(frozen=True, slots=True)
+class Restored:
+    wishes: list[Wish]
+    kept_back: set[bytes]
+    """Ids of postings that are stored and not believed at this hour."""
+
+
+def restore(tx: Tx, net: str, now: int, board: Board, threads: Threads, vendor_key: SigningKey) -> Restored:
+    """Fill the board and the threads. Deletes nothing: a wrong clock at one start must not.
+
+    Raises Trouble for a store of another network.
+    """
+    _check_net(tx, net)
+    kept_back = {
         row.id for row in tx.postings() if not board.restore(row.frame, row.division, row.via, held=row.held, now=now)
-    ]
-    tx.drop_postings(lost)
+    }
     boxes = {public: BoxKey(secret) for public, secret, _, _ in tx.boxes()}
     messages: dict[bytes, list[tuple[StoredMessage, Message]]] = {}
     for stored in tx.messages():
@@ -54,9 +67,22 @@ def restore(tx: Tx, net: str, now: int, board: Board, threads: Threads, vendor_k
         live.thread.tick(now)
         threads.add(live)
         threads.add_end(live.end)
-        if live.thread.live is not None:
-            board.pinned.add(live.thread.requester)
-    return wishes
+        if live.side is Side.VENDOR:
+            keep_posted(board, live)
+    return Restored(wishes, kept_back)
+
+
+def _check_net(tx: Tx, net: str) -> None:
+    """A home lives in one network for good: its wishes, threads and board mean nothing in another."""
+    found = tx.get_meta("net")
+    if found is None:
+        tx.put_meta("net", net)
+    elif found != net:
+        raise refused(
+            "other_net",
+            f"this home belongs to the network {found}, not to {net}",
+            f"Start it with --net {found}, or give {net} a home of its own with --home.",
+        )
 
 
 def _reopen(stored: StoredMessage, net: str) -> Message | None:

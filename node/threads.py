@@ -9,13 +9,15 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
+from protocol.board import Board
 from protocol.deal import Accept, Confirm
 from protocol.envelope import digest
-from protocol.exchange import Side, Thread
+from protocol.exchange import Side, State, Thread
 from protocol.intent import Intent
 from protocol.keys import BoxKey, SigningKey
 from protocol.message import Message
 from protocol.offer import Offer
+from protocol.terms import Route
 
 from .policy import direct_routes
 from .store import ThreadRow, Tx
@@ -63,12 +65,16 @@ class LiveThread:
     peer: str | None = None
     """The transport peer last seen for the other party."""
     routes: tuple[str, ...] = ()
-    """Addresses the other party named, newest first."""
+    """Addresses the other party named in the newest of its messages that name any."""
+    routed_by: int = -1
+    """The `seq` of that message."""
     other_box: bytes | None = None
     """The X25519 key the other party was last heard with; at first a wish's own box."""
     heard: int = 0
     heard_bytes: int = 0
     """How many messages of the other party we keep, and their size: bounded by delivery."""
+    source: str = ""
+    """Where the other party was seen last (policy.source_of); unknown after a restart."""
     lock: trio.Lock = field(default_factory=trio.Lock)
     """One message is decided, stored and answered at a time; time passes for a thread only between them."""
 
@@ -88,6 +94,8 @@ class LiveThread:
     def count(self, message: Message) -> None:
         """A message of the other party is kept."""
         self.other_box = key_to_answer(message) or self.other_box
+        if _ways_back(message):
+            self.routed_by = max(self.routed_by, message.head.seq)
         if message.head.to is not None:
             self.heard += 1
             self.heard_bytes += len(message.frame)
@@ -101,9 +109,11 @@ class LiveThread:
         """Where an answer to this message can go: the stream it came on, and the ways back it names."""
         if peer is not None:
             self.peer = peer
-        if isinstance(message.body, Intent | Offer):
-            named = direct_routes(message.body.reply)
-            self.routes = tuple(dict.fromkeys((*named, *self.routes)))[:MAX_ROUTES]
+        named = _ways_back(message)
+        if named and message.head.seq >= self.routed_by:
+            # Those before are where it lived once: whoever moved does not want its visitors sent to the neighbours.
+            self.routed_by = message.head.seq
+            self.routes = direct_routes(named)[:MAX_ROUTES]
 
     def row(self) -> ThreadRow:
         thread = self.thread
@@ -171,15 +181,41 @@ class Threads:
         self._by_root.setdefault(live.root, []).append(live)
         return live
 
+    def remove(self, live: LiveThread) -> None:
+        """It is over for good, or was passed over; its end may have others."""
+        if self._by_id.get(live.id) is live:
+            del self._by_id[live.id]
+            rest = self._by_root[live.root]
+            rest.remove(live)
+            if not rest:
+                del self._by_root[live.root]
+
 
 def key_to_answer(message: Message) -> bytes | None:
     """The X25519 key an answer to this message is sealed to."""
     return message.body.box if isinstance(message.body, Intent) else message.head.tkey
 
 
+def _ways_back(message: Message) -> tuple[Route, ...]:
+    return message.body.reply if isinstance(message.body, Intent | Offer) else ()
+
+
 def new_thread(root: bytes, requester: bytes, vendor: bytes, end: End) -> LiveThread:
     thread = Thread(root, requester, vendor, end.side)
     return LiveThread(thread_id(root, requester, vendor), thread, end)
+
+
+def keep_posted(board: Board, live: LiveThread) -> None:
+    """Hold a wish on the board as firmly as what a vendor has open with its author: at will for an offer, which costs
+    the author nothing, and whatever comes while an accept is decided."""
+    states = {talk.state for talk in live.thread.talks.values()}
+    if State.ACCEPTED in states:
+        board.pin(live.other)
+    elif State.OFFERED in states:
+        board.pinned.discard(live.other)
+        board.spare(live.other)
+    else:
+        board.release(live.other)
 
 
 def save(tx: Tx, live: LiveThread) -> None:

@@ -14,6 +14,7 @@ from protocol.intent import Intent
 from protocol.keys import did
 from protocol.message import Message
 from protocol.offer import Offer
+from protocol.terms import Money
 
 from .requester import Judged, Wish
 from .threads import LiveThread
@@ -90,7 +91,7 @@ def judged_view(judged: Judged) -> View:
         deviates=plain(judged.match.deviates),
         unmet=[str(unmet) for unmet in judged.match.unmet],
         undeclared=sorted(deviation.name for deviation in judged.match.deviates if deviation.name not in said),
-        comparable=judged.match.comparable,
+        comparable=judged.comparable,
     )
     return view
 
@@ -114,8 +115,12 @@ def contract_view(live: LiveThread, talk: Talk, delivery: str | None = None) -> 
         "requester_contact": talk.accept.body.contact,
         "answer_by": talk.accept.head.exp,
     }
-    if talk.accept.body.options:
-        view["options"] = list(talk.accept.body.options)
+    chosen = [option for option in offer.options if option.name in talk.accept.body.options]
+    if chosen:
+        view["options"] = plain(chosen)
+        view["total_with_options"] = plain(
+            Money(offer.total.minor + sum(option.amount for option in chosen), offer.total.currency)
+        )
     if talk.answer is not None:
         if isinstance(talk.answer.body, Confirm):
             view["vendor_contact"] = talk.answer.body.contact

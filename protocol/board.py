@@ -86,13 +86,14 @@ class Board:
     """Zero bits asked of a stamp; by default what the network's name says."""
     division_bytes: int = DIVISION_BYTES
     pinned: set[bytes] = field(default_factory=set)
-    """Authors (keys) whose postings are never evicted: our own wishes, and those with an open thread."""
+    """Authors (keys) whose postings are never evicted: our own wishes, and those whose accept we hold."""
     counters: Counter[str] = field(default_factory=Counter)
     """accepted, and every reason for which something was not; evicted."""
     _postings: dict[Register, Posting] = field(default_factory=dict)
     _by_id: dict[bytes, Register] = field(default_factory=dict)
     _bytes: Counter[str] = field(default_factory=Counter)
     _shelves: dict[str, "_Shelf"] = field(default_factory=dict)
+    _spared: set[bytes] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         if self.bits < 0:
@@ -159,7 +160,7 @@ class Board:
         shelf = self._shelves.get(division)
         if shelf is None:
             shelf = self._shelves[division] = _Shelf()
-        shelf.add(register, posting)
+        shelf.add(register, posting, message.author in self._spared)
         return present.message if present is not None else None
 
     # --------------------------------------------------------------------------------------------------- reading
@@ -181,6 +182,11 @@ class Board:
     def bytes_of(self, division: str) -> int:
         return self._bytes[division]
 
+    def ids_of(self, division: str) -> list[bytes]:
+        """Ids of what hangs there, wishes and closes."""
+        shelf = self._shelves.get(division)
+        return list(shelf.ids) if shelf is not None else []
+
     def listing(self, divisions: set[str], salt: bytes, after: bytes, most: int) -> list[tuple[bytes, bytes]]:
         """Up to `most` (position, id) behind the cursor `after`, in the order of BLAKE2b-256(salt || id).
 
@@ -195,6 +201,29 @@ class Board:
 
     # ----------------------------------------------------------------------------------------------------- bounds
 
+    def spare(self, author: bytes) -> None:
+        """Evict this author's postings only while all that are spared take more than half of their division, the
+        oldest first: an offer of ours is open, which costs its receiver nothing and must not make us deaf."""
+        self._spared.add(author)
+        for register, posting in self._of(author):
+            self._shelves[register[1]].spare(register, posting)
+
+    def pin(self, author: bytes) -> None:
+        """Never evict this author's postings: its accept of an offer of ours is open."""
+        self.release(author)
+        self.pinned.add(author)
+
+    def release(self, author: bytes) -> None:
+        """Nothing is open with this author: its postings are like all others, as new as they are now."""
+        self.pinned.discard(author)
+        self._spared.discard(author)
+        for register, posting in self._of(author):
+            self._shelves[register[1]].release(register, posting)
+
+    def _of(self, author: bytes) -> list[tuple[Register, Posting]]:
+        registers = [(author, division) for division in self._shelves]
+        return [(register, self._postings[register]) for register in registers if register in self._postings]
+
     def sweep(self, now: int) -> list[Message]:
         """Take down what is over, and return it."""
         over = [(register, posting) for register, posting in self._postings.items() if posting.is_over(now)]
@@ -207,15 +236,21 @@ class Board:
             victim = self._victim(division)
             if victim is None:
                 return
+            self._spared.discard(victim[0])  # or it would be spared again when another link brings it
             self._remove(victim)
             self.counters["evicted"] += 1
 
     def _victim(self, division: str) -> Register | None:
-        """First tombstones of wishes never held, then the oldest from the link that brought most bytes."""
+        """First tombstones of wishes never held, then the oldest of those spared beyond their half, then the oldest
+        from the link that brought most bytes."""
         shelf = self._shelves[division]
         for register in shelf.orphans:
             if self._is_loose(register):
                 return register
+        if shelf.spared_bytes > self.division_bytes // 2:
+            for register in shelf.spared:
+                if self._is_loose(register):
+                    return register
         # Nearly always the heaviest link has something loose: only what is pinned makes us look at the next.
         for via in sorted(shelf.brought, key=lambda via: (-shelf.brought[via], via)):
             for register in shelf.by_link[via]:
@@ -235,15 +270,24 @@ class Board:
 
 @dataclass(slots=True)
 class _Shelf:
-    """One division's postings in the order they came, by what eviction asks for: a full board must not be slow."""
+    """One division's postings in the order they came, by what is asked for: a full board must not be slow."""
 
+    ids: dict[bytes, None] = field(default_factory=dict)
     orphans: dict[Register, None] = field(default_factory=dict)
     """Tombstones of wishes that never hung here."""
+    spared: dict[Register, None] = field(default_factory=dict)
+    """Those with an open offer of ours, in the order of the offers. No link has them in its list."""
+    spared_bytes: int = 0
     by_link: dict[str, dict[Register, None]] = field(default_factory=dict)
     brought: Counter[str] = field(default_factory=Counter)
-    """Bytes by link."""
+    """Bytes by link, of those in its list."""
 
-    def add(self, register: Register, posting: Posting) -> None:
+    def add(self, register: Register, posting: Posting, spared: bool) -> None:
+        self.ids[posting.message.id] = None
+        if spared:
+            self.spared[register] = None
+            self.spared_bytes += posting.size
+            return
         if not posting.held:
             self.orphans[register] = None
         link = self.by_link.get(posting.via)
@@ -253,6 +297,11 @@ class _Shelf:
         self.brought[posting.via] += posting.size
 
     def remove(self, register: Register, posting: Posting) -> None:
+        del self.ids[posting.message.id]
+        if register in self.spared:
+            del self.spared[register]
+            self.spared_bytes -= posting.size
+            return
         self.orphans.pop(register, None)
         link = self.by_link[posting.via]
         del link[register]
@@ -260,6 +309,16 @@ class _Shelf:
         if not link:
             del self.by_link[posting.via]
             del self.brought[posting.via]
+
+    def spare(self, register: Register, posting: Posting) -> None:
+        if register not in self.spared:
+            self.remove(register, posting)
+            self.add(register, posting, True)
+
+    def release(self, register: Register, posting: Posting) -> None:
+        if register in self.spared:
+            self.remove(register, posting)
+            self.add(register, posting, False)
 
 
 def _beats(new: Message, old: Message) -> bool:

@@ -136,10 +136,10 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A way back to its author."""
+    """A way back to its author. `/p2p/<peer id>` alone: only over a link that is there already."""
 
     via: Annotated[str, Choice(("direct", "relay", "mailbox"))]
-    addr: Annotated[str, Text(MAX_ADDRESS_CHARS, r"/[A-Za-z0-9:._/-]+/p2p/[A-Za-z0-9]{32,64}")]
+    addr: Annotated[str, Text(MAX_ADDRESS_CHARS, r"(/[A-Za-z0-9:._/-]+)?/p2p/[A-Za-z0-9]{32,64}")]
 
 
 @dataclass(frozen=True, slots=True)

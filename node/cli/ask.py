@@ -157,8 +157,8 @@ def ask(
     interrupted = False
     if result["reached"]:
         say(f"Told {result['reached']} peer{'' if result['reached'] == 1 else 's'}. Wish {result['intent']['id']}")
-        if not result["intent"].get("reply"):
-            say("This node has no address that vendors on the internet can reach, so they cannot answer it.")
+        if not any(not route["addr"].startswith("/p2p/") for route in result["intent"].get("reply", ())):
+            say("This node has no address that others can dial: only vendors it is linked with can answer.")
             say("  Open a port for it and name it: intentcast up --announce /ip4/<your public address>/tcp/<port>")
         if watch is not None:
             say("Waiting for offers. Ctrl-C stops the waiting, not the wish.")

@@ -10,7 +10,7 @@ from node.trouble import Exit, usage
 from .client import check_id
 from .money import parse_money, show_money
 from .options import Home, Json, Yes, client_of
-from .output import print_fields, print_json, say, short
+from .output import priced, print_fields, print_json, say, short
 from .properties import parse_fact
 from .spans import parse_duration
 
@@ -128,7 +128,7 @@ def accept(
     if as_json:
         print_json(view)
     else:
-        print_fields(contract)
+        print_fields(priced(contract))
     state = contract.get("state")
     if state == "confirmed":
         say(f"Confirmed. Keep the evidence: intentcast export {short(contract['id'])} contract.evidence")

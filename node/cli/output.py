@@ -18,8 +18,10 @@ from .spans import show_duration, show_instant
 if TYPE_CHECKING:
     from rich.console import Console
 
-INSTANTS = frozenset({"at", "exp", "until", "valid_until", "offers_by", "expires_at", "answer_by", "now"})
+INSTANTS = frozenset({"at", "exp", "until", "valid_until", "answer_by", "expires_at", "offers_by", "since", "now"})
 """Keys whose numbers are instants."""
+AMOUNTS = frozenset({"price", "amount", "fee"})
+"""Keys whose numbers are minor units of the offer's currency."""
 ID_SHOWN = 12
 """Characters of an id in tables: enough to paste into the next command."""
 
@@ -100,6 +102,9 @@ def field_lines(view: Mapping[str, Any], indent: str = "") -> list[str]:
             lines.append(f"{indent}{label}: {show_duration(value)}")
         elif name in INSTANTS:
             lines.append(f"{indent}{label}: {show_instant(value)}")
+        elif isinstance(value, list | tuple) and value and all(isinstance(item, Mapping) for item in value):
+            lines.append(f"{indent}{clean(label)}:")
+            lines += [f"{indent}  {clean(_shown(item))}" for item in value]
         else:
             shown = clean(_shown(value)).replace("\n", f"\n{indent}  ")
             lines.append(f"{indent}{clean(label)}: {shown}")
@@ -136,6 +141,35 @@ def _property(prop: Mapping[str, Any]) -> str:
     return f"{prop['name']}{sign}{_shown(value)}{unit} ({prop['need']})"
 
 
+def priced(view: Mapping[str, Any]) -> dict[str, Any]:
+    """An offer's or contract's view for people: every bare amount in it becomes money of the total's currency."""
+    total = view.get("total")
+    if not _is_money(total):
+        return {name: _priced_inside(item) for name, item in view.items()}
+    currency = total["currency"]  # type: ignore[index]
+
+    def with_money(name: str, value: Any) -> Any:
+        if name in AMOUNTS and isinstance(value, int):
+            return {"minor": value, "currency": currency}
+        if isinstance(value, Mapping) and not _is_money(value):
+            return {inner: with_money(inner, item) for inner, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [with_money("", item) for item in value]
+        return value
+
+    return {name: with_money(name, value) for name, value in view.items()}
+
+
+def _priced_inside(item: Any) -> Any:
+    if isinstance(item, Mapping):
+        return priced(item)
+    return [_priced_inside(one) for one in item] if isinstance(item, list) else item
+
+
+def _shown_as(name: str, value: object) -> str:
+    return show_instant(value) if name in INSTANTS and isinstance(value, int) else _shown(value)
+
+
 def _shown(value: object) -> str:
     if _is_money(value):
         return show_money(value)
@@ -146,5 +180,5 @@ def _shown(value: object) -> str:
     if isinstance(value, Mapping) and {"name", "op", "value", "need"} <= set(value):
         return _property(value)
     if isinstance(value, Mapping):
-        return " ".join(f"{name}={_shown(item)}" for name, item in value.items() if item is not None)
+        return " ".join(f"{name}={_shown_as(name, item)}" for name, item in value.items() if item is not None)
     return "" if value is None else str(value)

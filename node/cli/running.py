@@ -63,12 +63,20 @@ def up(
     join: Annotated[
         list[str] | None, typer.Option("--join", metavar="ADDR", help="A node to start from; repeatable.")
     ] = None,
+    static: Annotated[
+        list[str] | None,
+        typer.Option("--static", metavar="ADDR", help="A node you agreed with to exchange everything; repeatable."),
+    ] = None,
     net: Net = None,
     meeting: Annotated[
         bool | None, typer.Option("--meeting/--no-meeting", help="Carry every division, so others can meet here.")
     ] = None,
     log_level: Annotated[
         str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
+    ] = None,
+    division: Annotated[
+        list[str] | None,
+        typer.Option("--division", metavar="NAME", help="Listen to this division too: mobility, home; repeatable."),
     ] = None,
     until_stdin_ends: Annotated[
         bool, typer.Option("--until-stdin-ends", hidden=True, help="End with the program that started this node.")
@@ -91,8 +99,10 @@ def up(
         "listen": listen,
         "announce": announce,
         "join": join,
+        "static": static,
         "net": net,
         "meeting": meeting,
+        "divisions": division,
         "log_level": log_level,
     }
     directory = HomeDirectory(home_path(home))
@@ -100,6 +110,8 @@ def up(
     first = not directory.exists
     if first:
         check_ports(config.listen)
+    if config.catalogue is not None:
+        _check_catalogue(config.catalogue)
     made = directory.make(config.net)
     if made and first:
         say(f"Made a home at {directory.path}: {', '.join(name for name in made if '/' not in name)}.")
@@ -109,6 +121,15 @@ def up(
         directory.seed(key)  # exposed or damaged keys are told before the network is
     with directory.lock():
         raise typer.Exit(_run(config, directory, as_json, until_stdin_ends))
+
+
+def _check_catalogue(path: Path) -> None:
+    """A mistake in it is told before anything is made or started."""
+    from node.vendor.catalogue import load_catalogue
+    from node.vendor.template import NO_CONTACT
+
+    if NO_CONTACT in load_catalogue(path).contact:
+        say(f"{path} does not say how customers reach you: write it behind `contact`, or they will read just that.")
 
 
 def _run(config: "Config", directory: "HomeDirectory", as_json: bool, until_stdin_ends: bool) -> int:
@@ -197,7 +218,7 @@ def _say_ready(ready: dict[str, Any], config: "Config", as_json: bool) -> None:
         print(f"Ready: {ready['peer_id']} on {ready['net']}", flush=True)
         for address in ready["addresses"]:
             print(f"  {address}", flush=True)
-    if not config.join:
+    if not (config.join or config.static):
         say("No peer was given, so nobody hears this node until somebody joins it.")
         say("  Join others: intentcast up --join ADDRESS    Let others join you: intentcast invite")
         say("  Try it all on this computer: intentcast demo")

@@ -9,8 +9,13 @@ from node.trouble import usage
 from .client import check_id
 from .money import show_money
 from .options import Home, Json, client_of
-from .output import print_fields, print_json, print_table, say, short
+from .output import priced, print_fields, print_json, print_table, say, short
 from .spans import show_instant
+
+_NONE_HEARD = (
+    "No wish heard. Your node listens to the divisions of its catalogue and to those you name:\n"
+    "  intentcast vendor init --help    intentcast up --division mobility"
+)
 
 
 def intents(
@@ -33,7 +38,7 @@ def intents(
         (short(v.get("id")), v.get("state"), v.get("action"), v.get("category"), v.get("title"), _until(v))
         for v in views["intents"]
     ]
-    empty = "No wish of yours. Ask: intentcast ask --help" if mine else "No wish heard that is still open."
+    empty = "No wish of yours. Ask: intentcast ask --help" if mine else _NONE_HEARD
     return print_table(("id", "state", "action", "category", "title", "until"), rows, empty)
 
 
@@ -86,7 +91,7 @@ def show(
     if as_json:
         print_json(view)
     else:
-        print_fields(view)
+        print_fields(priced(view))
 
 
 def withdraw(

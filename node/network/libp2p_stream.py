@@ -18,6 +18,7 @@ from node.network.libp2p_yamux import ACK, DATA, DATA_BYTES, FIN, RST, SYN, WIND
 from node.network.seam import PeerId, StreamError
 
 LINGER_SECONDS = 10.0  # how long a stream we closed waits for its peer to finish too
+_SMALL = 1_024  # bytes; what arrives in smaller pieces while nobody reads is kept together
 
 Spawn = Callable[..., None]
 
@@ -59,7 +60,7 @@ class Libp2pStream:
         self._hello = SYN if ours else ACK  # a flag of the first frame we send
         self._window = WINDOW_BYTES  # what the peer may still send
         self._read = 0  # bytes that earned no credit yet
-        self._inbox: deque[bytes] = deque()
+        self._inbox: deque[bytes | bytearray] = deque()
         self._readable = _Waiter()
         self._writable = _Waiter()
         self._sending = False
@@ -90,7 +91,7 @@ class Libp2pStream:
         try:
             sent = 0
             while sent < len(data):
-                while self.send_window <= 0 and not self._failure:
+                while self.send_window <= 0 and not self._failure and not self._closed:
                     await self._writable.wait()
                 if self._pipe.is_full:
                     await self._wait_not_full()
@@ -132,7 +133,7 @@ class Libp2pStream:
             await self._readable.wait()
             if self._closed:
                 raise StreamError("the stream was closed meanwhile")
-        data = self._inbox.popleft()
+        data = bytes(self._inbox.popleft())
         if len(data) > max_bytes:
             self._inbox.appendleft(data[max_bytes:])
             data = data[:max_bytes]
@@ -217,7 +218,15 @@ class Libp2pStream:
 
     def arrived(self, data: bytes) -> None:
         if not self._closed and not self._failure:  # else it is dropped, and earns no credit
-            self._inbox.append(data)
+            if len(data) < _SMALL and self._inbox:
+                # In one piece with its like: a window of single bytes would take forty times its size.
+                tail = self._inbox[-1]
+                if type(tail) is bytearray and len(tail) < DATA_BYTES:
+                    tail += data
+                else:
+                    self._inbox.append(bytearray(data))
+            else:
+                self._inbox.append(data)
             self._readable.wake()
 
     def credited(self, credit: int) -> None:

@@ -4,6 +4,7 @@ Two implementations behind one class: a file (WAL, synchronous=FULL, one writer 
 SQL, run inline, so that tests under virtual time meet no worker thread).
 """
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -89,6 +90,8 @@ async def open_store(path: Path | None) -> AsyncIterator[Store]:
 
 
 def open_store_nowait(path: Path | None) -> Store:
+    if path is not None:
+        _make_private(path)
     engine = _engine(path)
     try:
         with engine.begin() as connection:
@@ -105,6 +108,14 @@ def open_store_nowait(path: Path | None) -> Store:
         engine.dispose()
         raise
     return Store(engine, inline=path is None)
+
+
+def _make_private(path: Path) -> None:
+    """0600 from its first moment; SQLite gives its companions (-wal, -shm) the mode of the file itself."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as wrong:
+        raise Trouble("store", f"{path} cannot be used as a store: {wrong.strerror}") from None
 
 
 def _engine(path: Path | None) -> Engine:

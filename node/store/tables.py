@@ -46,7 +46,7 @@ threads = Table(
     Column("next_seq", Integer, nullable=False),
     Column("next_n", Integer, nullable=False),
     Column("peer", Text, comment="transport peer last seen for it"),
-    Column("routes", Text, nullable=False, comment="addresses of the other side, one a line, newest last"),
+    Column("routes", Text, nullable=False, comment="addresses of the other side, one a line, newest first"),
     Index("threads_root", "root"),
 )
 
@@ -76,9 +76,8 @@ outbox = Table(
     Column("kind", Text, nullable=False),
     Column("item", LargeBinary, nullable=False),
     Column("exp", Integer, nullable=False),
-    Column("state", Text, nullable=False, comment="QUEUED, SENT, ACKED or FAILED"),
+    Column("state", Text, nullable=False, comment="QUEUED, ACKED or FAILED"),
     Column("reason", Text),
-    Column("attempts", Integer, nullable=False),
     Column("queued_at", Integer, nullable=False),
     Column("settled_at", Integer),
     Index("outbox_thread", "thread", "state"),
@@ -112,9 +111,11 @@ ended = Table(
     "ended",
     metadata,
     Column("n", Integer, primary_key=True, autoincrement=True),
-    Column("root", LargeBinary, nullable=False, unique=True),
+    Column("author", LargeBinary, nullable=False),
+    Column("root", LargeBinary, nullable=False, comment="as the author claims"),
     Column("state", Text, nullable=False),
     Column("frame", LargeBinary, nullable=False),
+    UniqueConstraint("author", "root"),
     comment="the last of other people's wishes that are over, for their readers; bounded",
 )
 
@@ -127,6 +128,17 @@ holds = Table(
     Column("until", Integer, nullable=False),
     Column("confirmed", Boolean, nullable=False),
     comment="stock promised to an accept: while it is decided, and for good once confirmed",
+)
+
+takers = Table(
+    "takers",
+    metadata,
+    Column("accept", LargeBinary, primary_key=True),
+    Column("item", Text, primary_key=True),
+    Column("taker", Text, primary_key=True, comment="transport peer or subnet"),
+    Column("count", Integer, nullable=False),
+    Column("at", Integer, nullable=False),
+    comment="who took how much of what in the last hour: one stranger must not take all",
 )
 
 disclosures = Table(

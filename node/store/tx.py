@@ -65,7 +65,6 @@ class OutboxRow:
     exp: int
     state: str
     reason: str | None
-    attempts: int
     queued_at: int
     settled_at: int | None
 
@@ -139,6 +138,36 @@ class Tx:
             for row in self._db.execute(select(t.threads))
         ]
 
+    def drop_threads(self, ids: list[bytes]) -> None:
+        """Forget threads, all that was said in them, and the wishes of others that nothing else is known about."""
+        for start in range(0, len(ids), 500):  # SQLite takes a bounded number of values in one statement
+            some = ids[start : start + 500]
+            roots = set(self._db.execute(select(t.threads.c.root).where(t.threads.c.id.in_(some))).scalars())
+            self._db.execute(delete(t.threads).where(t.threads.c.id.in_(some)))
+            self._db.execute(delete(t.outbox).where(t.outbox.c.thread.in_(some)))
+            for root in roots:
+                said = t.messages.c.root == root
+                offers = select(t.messages.c.id).where(
+                    said, t.messages.c.thread.in_(some), t.messages.c.kind == "offer"
+                )
+                contacts = [f"contact:{offer.hex()}" for offer in self._db.execute(offers).scalars()]
+                self._db.execute(delete(t.meta).where(t.meta.c.name.in_(contacts[:500])))
+                self._db.execute(delete(t.messages).where(said, t.messages.c.thread.in_(some)))
+                if not self._is_root_in_use(root):
+                    self._db.execute(delete(t.messages).where(said))
+
+    def drop_wish(self, root: bytes) -> None:
+        """Forget an own wish whose threads are dropped already. What was disclosed to whom stays on record."""
+        self._db.execute(delete(t.wishes).where(t.wishes.c.root == root))
+        if not self._is_root_in_use(root):
+            self._db.execute(delete(t.messages).where(t.messages.c.root == root))
+
+    def _is_root_in_use(self, root: bytes) -> bool:
+        return any(
+            self._db.execute(select(table.c.root).where(table.c.root == root).limit(1)).first() is not None
+            for table in (t.threads, t.wishes)
+        )
+
     # ------------------------------------------------------------------------------------------------- messages
 
     def add_message(
@@ -184,18 +213,6 @@ class Tx:
         found: bytes | None = self._db.execute(query).scalar()
         return found
 
-    def ids_starting_with(self, prefix: bytes, odd_nibble: int | None) -> list[tuple[bytes, str]]:
-        """(id, kind) of stored messages and postings whose id starts so; at most 20."""
-        found: dict[bytes, str] = {}
-        top = prefix + b"\xff" * (33 - len(prefix))
-        for table in (t.messages, t.postings):
-            kind = table.c.kind if table is t.messages else table.c.division
-            query = select(table.c.id, kind).where(table.c.id >= prefix, table.c.id <= top).limit(400)
-            for found_id, found_kind in self._db.execute(query):
-                if odd_nibble is None or found_id[len(prefix)] >> 4 == odd_nibble:
-                    found.setdefault(found_id, found_kind if table is t.messages else "intent")
-        return list(found.items())[:20]
-
     # --------------------------------------------------------------------------------------------------- outbox
 
     def queue(self, *, id: bytes, thread: bytes, kind: str, item: bytes, exp: int, now: int) -> None:
@@ -206,30 +223,21 @@ class Tx:
             "item": item,
             "exp": exp,
             "state": "QUEUED",
-            "attempts": 0,
             "queued_at": now,
         }
         self._db.execute(upsert(t.outbox).values(row).on_conflict_do_nothing())
 
     def unsettled(self) -> list[OutboxRow]:
         """In the order they were queued."""
-        waiting = t.outbox.c.state.in_(("QUEUED", "SENT"))
+        waiting = t.outbox.c.state == "QUEUED"
         query = select(t.outbox).where(waiting).order_by(t.outbox.c.queued_at, text("rowid"))
         return [OutboxRow(**row._mapping) for row in self._db.execute(query)]
-
-    def outbox_row(self, id: bytes) -> OutboxRow | None:
-        row = self._db.execute(select(t.outbox).where(t.outbox.c.id == id)).first()
-        return None if row is None else OutboxRow(**row._mapping)
 
     def settle(self, id: bytes, thread: bytes, state: str, now: int, reason: str | None = None) -> None:
         """ACKED or FAILED(reason), for good; only what was said in this thread, whoever claims to have it."""
         values = {"state": state, "reason": reason, "settled_at": now}
         mine = (t.outbox.c.id == id) & (t.outbox.c.thread == thread) & (t.outbox.c.state != "ACKED")
         self._db.execute(update(t.outbox).where(mine).values(values))
-
-    def outbox_counts(self) -> dict[str, int]:
-        query = select(t.outbox.c.state, func.count()).group_by(t.outbox.c.state)
-        return {state: count for state, count in self._db.execute(query)}
 
     # ------------------------------------------------------------------------------------------------- answered
 
@@ -254,17 +262,20 @@ class Tx:
     def postings(self) -> list[PostingRow]:
         return [PostingRow(**row._mapping) for row in self._db.execute(select(t.postings))]
 
-    def posting_ids(self) -> list[bytes]:
-        return list(self._db.execute(select(t.postings.c.id)).scalars())
+    def posting_lives(self) -> list[tuple[bytes, int]]:
+        """(id, exp) of all."""
+        return [(row[0], row[1]) for row in self._db.execute(select(t.postings.c.id, t.postings.c.exp))]
 
     def drop_postings(self, ids: list[bytes]) -> None:
         if ids:
             for start in range(0, len(ids), 500):  # SQLite takes a bounded number of values in one statement
                 self._db.execute(delete(t.postings).where(t.postings.c.id.in_(ids[start : start + 500])))
 
-    def add_ended(self, root: bytes, state: str, frame: bytes) -> None:
+    def add_ended(self, author: bytes, root: bytes, state: str, frame: bytes) -> None:
         """Keep a wish of somebody else for the record when it leaves the board."""
-        self._db.execute(upsert(t.ended).values(root=root, state=state, frame=frame).on_conflict_do_nothing())
+        self._db.execute(
+            upsert(t.ended).values(author=author, root=root, state=state, frame=frame).on_conflict_do_nothing()
+        )
         newest = select(func.max(t.ended.c.n)).scalar_subquery()
         self._db.execute(delete(t.ended).where(t.ended.c.n <= newest - KEEP_ENDED))
 
@@ -287,12 +298,26 @@ class Tx:
     def release(self, accept: bytes) -> None:
         """The stock promised to an accept that came to nothing is free again."""
         self._db.execute(delete(t.holds).where(t.holds.c.accept == accept))
+        self._db.execute(delete(t.takers).where(t.takers.c.accept == accept))
 
     def hold(self, accept: bytes, item: str, count: int, until: int, confirmed: bool) -> None:
         row = {"accept": accept, "item": item, "count": count, "until": until, "confirmed": confirmed}
         changed = {"until": until, "confirmed": confirmed}
         statement = upsert(t.holds).values(row)
         self._db.execute(statement.on_conflict_do_update(index_elements=["accept", "item"], set_=changed))
+
+    def taken(self, item: str, taker: str, since: int, besides: bytes) -> int:
+        """How many of an item a peer or subnet took since then, with accepts other than `besides`."""
+        ours = (t.takers.c.item == item) & (t.takers.c.taker == taker) & (t.takers.c.at > since)
+        query = select(func.coalesce(func.sum(t.takers.c.count), 0)).where(ours, t.takers.c.accept != besides)
+        return int(self._db.execute(query).scalar_one())
+
+    def put_takers(self, accept: bytes, item: str, count: int, takers: list[str], now: int, since: int) -> None:
+        """Note who took; what is older than `since` is forgotten."""
+        self._db.execute(delete(t.takers).where(t.takers.c.at <= since))
+        for taker in takers:
+            row = {"accept": accept, "item": item, "taker": taker, "count": count, "at": now}
+            self._db.execute(upsert(t.takers).values(row).on_conflict_do_nothing())
 
     # --------------------------------------------------------------------------------------------------- others
 

@@ -4,9 +4,11 @@ Every revision of a wish is dealt with once, and what was decided is stored with
 killed between deciding and sending sends the same offer when it is back, and no second one.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 import structlog
@@ -29,7 +31,7 @@ from ..clock import Chance, Clock
 from ..delivery import Delivery
 from ..events import EventLog
 from ..store import AnsweredRow, Store, Tx
-from ..threads import End, LiveThread, Threads, make_end, new_thread, thread_id
+from ..threads import End, LiveThread, Threads, keep_posted, make_end, new_thread, thread_id
 from ..trouble import Trouble, refused
 from .catalogue import Catalogue
 from .quote import Quote, quote
@@ -41,6 +43,12 @@ log = structlog.get_logger("vendor")
 
 ANSWERED_AT_ONCE = 8
 """Wishes looked at in parallel; what waits is in the board and not forgotten."""
+
+MOST_LATER = 10_000
+"""Wishes that wait for their turn because they ask us to spread our answers. Beyond it they are answered at once."""
+
+TAKER_WINDOW = 3600
+"""Seconds for which a deal counts against whoever made it: see `_share`."""
 
 
 class VendorRole:
@@ -75,6 +83,11 @@ class VendorRole:
         self._queue_in, self._queue_out = trio.open_memory_channel[Message](1_000)
         self._queue_was_full = False
         self._one_at_a_time = trio.Lock()
+        self._later: list[tuple[float, bytes, Message]] = []
+        """A heap: (steady time at which it is to be answered, id, wish)."""
+        self._waiting: set[bytes] = set()
+        """Ids of what is in it."""
+        self._sooner = trio.Event()
         self.counters: Counter[str] = Counter()
         delivery.set_role(Side.VENDOR, self)
 
@@ -102,7 +115,8 @@ class VendorRole:
         task_status.started()
         async with trio.open_nursery() as nursery:
             for _ in range(ANSWERED_AT_ONCE if self.catalogue is not None else 0):
-                nursery.start_soon(self._answer_wishes, nursery)
+                nursery.start_soon(self._answer_wishes)
+            nursery.start_soon(self._answer_later)
             for live in self._threads:
                 if live.side is Side.VENDOR:
                     for talk in list(live.thread.talks.values()):
@@ -122,6 +136,7 @@ class VendorRole:
             if live.side is not Side.VENDOR or live.lock.locked():
                 continue
             for move in live.thread.tick(now):
+                keep_posted(self._board, live)
                 await self._tell_state(live, move.offer, move.after)
             if live.end.keys is not None and live.thread.talks and self._is_long_over(live, now):
                 # By box and never by root: a root is what a wish's author claims, and anybody can claim another's.
@@ -134,6 +149,12 @@ class VendorRole:
         if any(talk.state in (State.OFFERED, State.ACCEPTED) for talk in talks):
             return False
         return now > max(talk.offer.head.exp for talk in talks) + THREAD_GRACE
+
+    def forget(self, live: LiveThread) -> None:
+        """A thread that is over leaves the memory. That its wish was answered is not forgotten with it."""
+        for offered in live.thread.talks:
+            self._by_offer.pop(offered, None)
+            self._contacts.pop(offered, None)
 
     # --------------------------------------------------------------------------------------------------- listening
 
@@ -161,22 +182,38 @@ class VendorRole:
             return
         self._queue_was_full = False
         for posting in self._board:
-            if posting.is_open and posting.message.id not in self._answered and not self._queue_was_full:
+            waits = posting.message.id in self._answered or posting.message.id in self._waiting
+            if posting.is_open and not waits and not self._queue_was_full:
                 self._enqueue(posting.message)
 
-    async def _answer_wishes(self, nursery: trio.Nursery) -> None:
+    async def _answer_wishes(self) -> None:
         async for message in self._queue_out:
-            if self._is_ours(message.author) or message.id in self._answered:
+            if self._is_ours(message.author) or message.id in self._answered or message.id in self._waiting:
                 continue
             assert isinstance(message.body, Intent)
-            if message.body.spread:
-                nursery.start_soon(self._answer_later, message, message.body.spread)
-            else:
+            if not message.body.spread:
                 await self._answer(message)
+            elif len(self._later) >= MOST_LATER:
+                self.counters["spread_full"] += 1
+                await self._answer(message)
+            else:
+                due = self._clock.steady() + self._chance.choices.uniform(0, message.body.spread)
+                heappush(self._later, (due, message.id, message))
+                self._waiting.add(message.id)
+                self._sooner.set()
 
-    async def _answer_later(self, message: Message, spread: int) -> None:
-        await trio.sleep(self._chance.choices.uniform(0, spread))
-        await self._answer(message)
+    async def _answer_later(self) -> None:
+        """One task for all wishes that ask for patience, however many they are."""
+        while True:
+            self._sooner = trio.Event()
+            pause = self._later[0][0] - self._clock.steady() if self._later else math.inf
+            if pause > 0:
+                with trio.move_on_after(pause):
+                    await self._sooner.wait()
+                continue
+            _, id, message = heappop(self._later)
+            self._waiting.discard(id)
+            await self._answer(message)
 
     async def _answer(self, message: Message) -> None:
         """Quote from the catalogue, or pass over in silence, counted."""
@@ -205,9 +242,10 @@ class VendorRole:
                 log.warning("an offer could not be made", item=found.item, why=trouble.code)
 
     def _stock_left(self, tx: Tx, now: int) -> dict[str, int | None]:
+        """How many of each item we could promise to one stranger."""
         assert self.catalogue is not None
         return {
-            item.key: None if item.stock is None else item.stock - tx.held(item.key, now)
+            item.key: None if item.stock is None else min(_share(item.stock), item.stock - tx.held(item.key, now))
             for item in self.catalogue.items
         }
 
@@ -257,7 +295,7 @@ class VendorRole:
         if new_box is not None:
             self._threads.add_end(live.end)
             self._threads.add(live)
-        self._board.pinned.add(wish.author)
+        keep_posted(self._board, live)
         self._note(rows[0])
         self._contacts[message.id] = contact
         self._events.announce()
@@ -300,6 +338,7 @@ class VendorRole:
                 )
 
         await self._delivery.post(live, "offer.withdraw", OfferWithdraw(), answers=talk.offer, exp=exp, check=check)
+        keep_posted(self._board, live)
         await self._tell_state(live, talk.offer.id, State.WITHDRAWN)
 
     def _note(self, row: AnsweredRow) -> None:
@@ -309,7 +348,7 @@ class VendorRole:
 
     # --------------------------------------------------------------------------------------------- as delivery's role
 
-    def welcome(self, end: End, message: Message) -> tuple[Message, ...] | None:
+    def welcome(self, end: End, message: Message, source: str) -> tuple[Message, ...] | None:
         return None  # threads of a vendor begin with its own offer
 
     def record(self, tx: Tx, live: LiveThread, message: Message, outcome: Outcome) -> None:
@@ -322,6 +361,7 @@ class VendorRole:
 
     async def received(self, live: LiveThread, message: Message, outcome: Outcome) -> None:
         self._events.announce()
+        keep_posted(self._board, live)
         if outcome.owes == "superseded":
             await self._reject_superseded(live, message)
         for move in outcome.moves:
@@ -347,18 +387,19 @@ class VendorRole:
                 return
             row = self._by_offer.get(talk.offer.id)
             item, count = (row.item, row.count) if row is not None else (None, 1)
-            free = await self._store.transact(lambda tx: self._try_hold(tx, accept.id, item, count, now))
+            takers = {live.peer or "", live.source or ""} - {""}
+            refusal = await self._store.transact(lambda tx: self._try_hold(tx, accept.id, item, count, takers, now))
             contact = await self._contact_for(talk.offer.id)
-            if not free:
+            if refusal is not None:
                 await self._delivery.post(
                     live,
                     "reject",
-                    Reject("sold_out"),
+                    Reject(refusal),
                     answers=accept,
                     exp=accept.head.exp,
                     also=self._tell_answer(live, talk),
                 )
-                self.counters["rejected_sold_out"] += 1
+                self.counters[f"rejected_{refusal}"] += 1
             else:
                 body = Confirm(contact, accept.id.hex()[:8].upper())
 
@@ -371,16 +412,26 @@ class VendorRole:
                 exp = accept.head.exp + THREAD_GRACE
                 await self._delivery.post(live, "confirm", body, answers=accept, exp=exp, also=also)
                 self.counters["confirmed"] += 1
+        keep_posted(self._board, live)
         self._events.announce()
 
-    def _try_hold(self, tx: Tx, accept: bytes, item: str | None, count: int, now: int) -> bool:
+    def _try_hold(
+        self, tx: Tx, accept: bytes, item: str | None, count: int, takers: set[str], now: int
+    ) -> str | None:
+        """Hold stock for an accept, or the reason why not. `takers`: who accepts, as far as that costs something: the
+        transport peer, and the subnet it was seen in."""
         if item is None or self.catalogue is None:
-            return True
+            return None
         stock = next((entry.stock for entry in self.catalogue.items if entry.key == item), None)
-        if stock is not None and stock - tx.held(item, now, besides=accept) < count:
-            return False
+        if stock is not None:
+            if stock - tx.held(item, now, besides=accept) < count:
+                return "sold_out"
+            since = now - TAKER_WINDOW
+            if any(tx.taken(item, taker, since, besides=accept) + count > _share(stock) for taker in takers):
+                return "policy"
         tx.hold(accept, item, count, now + STOCK_HOLD, False)
-        return True
+        tx.put_takers(accept, item, count, sorted(takers), now, now - TAKER_WINDOW)
+        return None
 
     async def _contact_for(self, offer: bytes) -> str:
         """The contact promised with the offer: what the catalogue says may have changed since."""
@@ -402,3 +453,8 @@ class VendorRole:
     async def _tell_state(self, live: LiveThread, offer: bytes, after: State) -> None:
         told = {"intent": live.root.hex(), "offer": offer.hex(), "state": after.value.lower()}
         await self._events.add("offer.state", told)
+
+
+def _share(stock: int) -> int:
+    """How many of an item one stranger may take within an hour: a wish costs nothing, and must not empty the shop."""
+    return max(1, (stock + 1) // 2) if stock else 0

@@ -4,13 +4,16 @@ import json
 import textwrap
 from typing import Final
 
-from node.trouble import refused, usage
+from node.trouble import usage
 from protocol.categories import BadPattern, UnknownCategory, division_of, label_of, matches_pattern, tree
 from protocol.codec import text_is_clean
 from protocol.limits import MAX_CONTACT, MAX_LABEL
 from protocol.properties import properties_for
 
 from .patterns import check_pattern, suggest
+
+NO_CONTACT: Final = "write here how to reach you"
+"""Stands where a vendor named no contact: the file runs, and says what is missing."""
 
 _TOP: Final = """\
 # What you offer. The node answers matching wishes from this file; it is read when the node starts.
@@ -302,7 +305,7 @@ def template(categories: list[str], name: str, contact: str) -> str:
     if not patterns:
         raise usage("no_category", "no category is named", "Say what you sell: --category 'mobility.car.**'")
     shop = _text("name", name, MAX_LABEL)
-    reach = _text("contact", contact, MAX_CONTACT) if contact.strip() else f"{shop} (write here how to reach you)"
+    reach = _text("contact", contact, MAX_CONTACT) if contact.strip() else f"{shop} ({NO_CONTACT})"
     items: dict[str, str] = {}
     for pattern in patterns:
         examples = {category: text for category, _, text in _EXAMPLES if matches_pattern(pattern, category)}
@@ -333,9 +336,9 @@ def _pattern(text: str) -> str:
     try:
         pattern = check_pattern(text)
     except UnknownCategory as bad:
-        raise refused("unknown_category", f"there is no category {bad.text!r}", suggest(bad)) from None
+        raise usage("unknown_category", f"there is no category {bad.text!r}", suggest(bad)) from None
     except BadPattern as bad:
-        raise refused("bad_pattern", str(bad), "Write for example 'mobility.car.**'.") from None
+        raise usage("bad_pattern", str(bad), "Write for example 'mobility.car.**'.") from None
     return pattern if "*" in pattern else f"{pattern}.**"
 
 

@@ -114,6 +114,11 @@ class Hearsay:
                 message.served[peer.id] = served + 1
                 self._counts["iwant.served"] += 1
 
+    @property
+    def is_busy(self) -> bool:
+        """Something is spoken about, waited for, or to be judged at the next heartbeat."""
+        return bool(len(self.cache) or self.asking or self._busy)
+
     def beat(self, now: float) -> None:
         """A heartbeat: settle what was promised, speak about what is new, grow older."""
         if self._busy:

@@ -149,6 +149,17 @@ class Meshes:
             for name in self._scores.news_of(self.topics):
                 self._graft_better(self.topics[name], now)
 
+    def next_beat(self, now: float) -> float:
+        """As in the router: now, if somebody is to be judged, pruned or fetched; else when we look for better peers."""
+        if self._scores.suspects or self._next_offer is None:
+            return now
+        params = self._params
+        for topic in self.topics.values():
+            outbound = sum([peer.outbound for peer in topic.mesh])
+            if not params.d_low <= len(topic.mesh) <= params.d_high or outbound < params.d_out:
+                return now
+        return self._next_offer
+
     def _tend(self, topic: Topic, now: float) -> None:
         params, mesh = self._params, topic.mesh
         if self._scores.suspects:

@@ -207,6 +207,12 @@ class Overlay:
             self._neighbours.counts[f"alarm.{alarm.kind}"] += 1
             self._neighbours.effects.append(alarm)
 
+    def next_beat(self, now: float) -> float:
+        """As in the router."""
+        if self.fanouts or self.watch.has_news or any(topic.newcomers for topic in self.topics.values()):
+            return now
+        return self.meshes.next_beat(now)
+
     def _tend_fanouts(self, now: float) -> None:
         for name, fanout in list(self.fanouts.items()):
             if now - fanout.last > self._params.fanout_ttl:

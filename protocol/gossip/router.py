@@ -164,6 +164,11 @@ class Router:
 
     # ---------------------------------------------------------------------------------------------------- looking
 
+    def next_beat(self, now: float) -> float:
+        """When the next Heartbeat matters, if nothing comes in before: those until then would do nothing. `now`, or
+        earlier: the very next one does. For simulators that skip idle heartbeats; the result is the same."""
+        return now if self._hearsay.is_busy else self._overlay.next_beat(now)
+
     @property
     def topics(self) -> tuple[str, ...]:
         """What we carry."""

@@ -38,6 +38,11 @@ class Watch:
         self._left[peer.id] = peer.since
         self._changed = True
 
+    @property
+    def has_news(self) -> bool:
+        """There is something to look at."""
+        return self._changed
+
     def look(self, peers: Collection[Peer], now: float) -> list[Alarm]:
         """At a heartbeat. Costs nothing while nobody comes or goes."""
         if not self._changed:

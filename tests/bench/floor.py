@@ -131,8 +131,8 @@ async def run_floor(plan: Plan) -> dict[str, Any]:
             ports.append(listeners[0].socket.getsockname()[1])
         for a, b in circulant(plan.nodes, min(plan.nodes - 1, plan.d)):
             attach(nodes[a], await trio.open_tcp_stream("127.0.0.1", ports[b]))
-        result = await measure(flights, FloorMesh(nodes))
-        result["bytes_per_node"] = (resident_bytes() - before) / plan.nodes
+        bytes_per_node = (resident_bytes() - before) / plan.nodes
+        result = await measure(flights, FloorMesh(nodes)) | {"bytes_per_node": bytes_per_node}
         nursery.cancel_scope.cancel()
     return result
 

@@ -81,11 +81,9 @@ async def run_mesh(plan: Plan) -> dict[str, Any]:
         if plan.settle_garbage:
             garbage.settle()  # as a node does once it is up
         await trio.sleep(plan.settle)
+        bytes_per_node = (resident_bytes() - before) / plan.nodes
         result = await measure(flights, mesh)
-        result |= {
-            "mesh_sizes": mesh.mesh_sizes(),
-            "bytes_per_node": (resident_bytes() - before) / plan.nodes,
-        }
+        result |= {"mesh_sizes": mesh.mesh_sizes(), "bytes_per_node": bytes_per_node}
         nursery.cancel_scope.cancel()
     return result
 

@@ -9,7 +9,7 @@ import pytest
 
 from protocol.gossip import Judgement, Params, ScoreParams, Verdict
 
-from .sybils import Sybils
+from node.mesh.sybils import Conduct, Sybils
 from .world import TOPIC, World
 
 HONEST = 16
@@ -132,12 +132,12 @@ def test_covert_flash() -> None:
         town = Town(3, scores=scores)
         town.settle()
         sybils = Sybils(town, SYBILS)
-        sybils.forward = True
+        sybils.conduct = Conduct.BEHAVE
         sybils.surround(town.names, 6)
         town.run(3)
         town.meet()
         town.talk(8, 1.0)
-        sybils.forward = False
+        sybils.conduct = Conduct.DROP
         delivered, _ = town.talk(5, 1.0)
         assert delivered >= 0.99, "on the worst day all still arrives, late"
         town.talk(40, 8.0)

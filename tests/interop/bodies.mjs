@@ -86,7 +86,7 @@ const Where = shape({ 'at!': Place, to: Place, radius: int(0, 20000) })
 const Money = shape({ 'minor!': AMOUNT, 'currency!': text(3, /^[A-Z]{3}$/) })
 const Route = shape({
   'via!': oneOf('direct', 'relay', 'mailbox'),
-  'addr!': text(200, /^\/[A-Za-z0-9:._/-]+\/p2p\/[A-Za-z0-9]{32,64}$/)
+  'addr!': text(200, /^(\/[A-Za-z0-9:._/-]+)?\/p2p\/[A-Za-z0-9]{32,64}$/)
 })
 
 const Intent = shape({

@@ -37,7 +37,7 @@ async def test_pages(count: int, note: str, clock: MockClock) -> None:
         bob = await town.open("Bob", divisions=("mobility",))
         await wait_until(bob, lambda node: len(node.board) == count, 60)
         await trio.sleep(5)
-        assert len(await bob.store.peek(lambda tx: tx.posting_ids())) == count
+        assert len(await bob.store.peek(lambda tx: tx.posting_lives())) == count
 
 
 class Liar:

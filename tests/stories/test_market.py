@@ -147,7 +147,7 @@ async def test_a_wish_expires(clock: MockClock) -> None:
         await trio.sleep(600)
         for node in (market, bob, alice):
             assert len(node.node.board) == 0
-            assert await node.store.peek(lambda tx: tx.posting_ids()) == []
+            assert await node.store.peek(lambda tx: tx.posting_lives()) == []
 
 
 @pytest.mark.parametrize(("hers", "his"), [(60, -60), (-60, 60), (120, 0), (120, -120), (-120, 120)])

@@ -187,13 +187,14 @@ async function flow (nodes) {
 
 const before = process.memoryUsage().rss
 const nodes = await openMesh()
+const bytesPerNode = (process.memoryUsage().rss - before) / plan.nodes
 for (let i = 0; i < plan.warm_messages; i++) await publish(nodes)
 const result = {
   idle: await idle(nodes),
   load: await load(nodes),
   flow: await flow(nodes),
   mesh_sizes: nodes.map(node => node.services.pubsub.getMeshPeers(TOPIC).length),
-  bytes_per_node: (process.memoryUsage().rss - before) / plan.nodes
+  bytes_per_node: bytesPerNode
 }
 process.stdout.write(JSON.stringify(result) + '\n')
 process.exit(0)
