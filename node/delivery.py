@@ -48,6 +48,15 @@ FIRST_RETRY, LAST_RETRY = 0.25, 300.0
 MAX_MINED_BITS = 22
 """Stamps on items dearer than this are not paid: some four million hashes."""
 
+HASHES_PER_SECOND, HASH_BURST = 2**MAX_MINED_BITS / 600, float(2**MAX_MINED_BITS)
+"""Hashes one transport peer may have us do for its stamps: the dearest once in ten minutes."""
+
+HASHES_AT_ONCE = 20_000
+"""In one go in a worker thread, some 40 ms; then it rests as long. Neither shutting down nor the others wait for it."""
+
+MAX_TO_MINE = 64
+"""Items that wait for their stamp."""
+
 ITEMS_PER_SECOND, ITEM_BURST = 50.0, 200.0
 """Items one transport peer may hand over before it is told `busy`; opening one costs about 0.2 ms."""
 
@@ -138,6 +147,10 @@ class Delivery:
         """Item's digest -> (thread, message) of what is pending: what hints are about."""
         self._couriers: dict[bytes, trio.Event] = {}
         self._shares = Shares(ITEMS_PER_SECOND, ITEM_BURST)
+        self._hash_shares = Shares(HASHES_PER_SECOND, HASH_BURST)
+        self._to_mine: OrderedDict[bytes, int] = OrderedDict()
+        """Item's digest -> bits asked for, in the order asked; the first is being mined."""
+        self._more_to_mine = trio.Event()
         self._dials = DialBook(lives_in_public(net, network.addresses))
         self._settled = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -271,6 +284,7 @@ class Delivery:
         async with trio.open_nursery() as nursery, self._network.watch_links() as links:
             self._nursery = nursery
             self._network.serve(PROTOCOL, self._answer_stream)
+            nursery.start_soon(self._mine)
             task_status.started()
             for live in self._threads:
                 if live.id in self._pending or live.thread.live is not None:
@@ -483,7 +497,7 @@ class Delivery:
         peer = line.stream.peer
         if isinstance(item, Hint):
             if self._shares.take(peer, self._clock.steady()):
-                await self._take_hint(item)
+                self._take_hint(item, peer)
             else:
                 self.counters["over_share"] += 1
             return
@@ -619,7 +633,7 @@ class Delivery:
         if live.id in self._couriers:
             self._couriers[live.id].set()
 
-    async def _take_hint(self, hint: Hint) -> None:
+    def _take_hint(self, hint: Hint, peer: PeerId) -> None:
         """Advice about an item of ours. It may change when we resend, never what is true."""
         self.counters[f"hint_{hint.code.value}"] += 1
         pending = self._pending_item(hint.digest)
@@ -627,19 +641,48 @@ class Delivery:
             return
         now = self._clock.steady()
         if hint.code is HintCode.NEED_BITS:
-            if not item_stamp_bits(pending.item) < hint.arg <= MAX_MINED_BITS:
-                return
-            item = await trio.to_thread.run_sync(_mine_item, pending.item, hint.arg)
-            if self._pending_item(hint.digest) is not pending:
-                return  # settled meanwhile
-            pending.item, pending.line = item, None
-        elif hint.code is HintCode.BUSY:
+            self._ask_for_stamp(pending, hint, peer)
+            return
+        if hint.code is HintCode.BUSY:
             pending.not_before = now + max(1, min(hint.arg, LAST_RETRY))
         else:
             pending.not_before = now + LAST_RETRY
             pending.row = replace(pending.row, reason=hint.code.value)
         if pending.row.thread in self._couriers:
             self._couriers[pending.row.thread].set()
+
+    def _ask_for_stamp(self, pending: Pending, hint: Hint, peer: PeerId) -> None:
+        """What is not taken on is asked for again: the item is sent until it is acknowledged."""
+        if hint.digest in self._to_mine or not item_stamp_bits(pending.item) < hint.arg <= MAX_MINED_BITS:
+            return
+        if len(self._to_mine) >= MAX_TO_MINE:
+            self.counters["too_many_stamps"] += 1
+        elif not self._hash_shares.take(peer, self._clock.steady(), 2**hint.arg):
+            self.counters["stamps_over_share"] += 1
+        else:
+            self._to_mine[hint.digest] = hint.arg
+            self._more_to_mine.set()
+
+    async def _mine(self) -> None:
+        """Find the stamps that others ask for: one at a time, in small pieces, for half of a core at most."""
+        while True:
+            while not self._to_mine:
+                self._more_to_mine = trio.Event()
+                await self._more_to_mine.wait()
+            about, bits = next(iter(self._to_mine.items()))
+            pending = self._pending_item(about)
+            tried = 0
+            while pending is not None and self._pending_item(about) is pending:
+                began = self._clock.steady()
+                stamp = await trio.to_thread.run_sync(_find_stamp, about, bits, tried)
+                if stamp is not None:
+                    pending.item, pending.line = replace(pending.item, stamp=stamp), None
+                    if pending.row.thread in self._couriers:
+                        self._couriers[pending.row.thread].set()
+                    break
+                tried += HASHES_AT_ONCE
+                await trio.sleep(self._clock.steady() - began)
+            del self._to_mine[about]
 
     def _pending_item(self, item_digest: bytes) -> Pending | None:
         thread, message_id = self._by_digest.get(item_digest, (b"", b""))
@@ -660,12 +703,13 @@ async def _wait_any(seconds: float, *events: trio.Event) -> None:
             await trio.sleep_forever()
 
 
-def _mine_item(item: Item, bits: int) -> Item:
-    about = item.digest
-    nonce = 0
-    while zero_bits(digest(about + nonce.to_bytes(8, "big"))) < bits:
-        nonce += 1
-    return replace(item, stamp=nonce.to_bytes(8, "big"))
+def _find_stamp(about: bytes, bits: int, start: int) -> bytes | None:
+    """A stamp of so many bits for the item with this digest, among the next few from `start`."""
+    for number in range(start, start + HASHES_AT_ONCE):
+        stamp = number.to_bytes(8, "big")
+        if zero_bits(digest(about + stamp)) >= bits:
+            return stamp
+    return None
 
 
 def _problem_code(message: Message) -> str:

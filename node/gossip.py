@@ -97,13 +97,18 @@ class Gossip:
         self._alarms: dict[AlarmKind, tuple[float, AlarmSeen]] = {}
         self.on_alarm: Callable[[Alarm], None] = lambda _alarm: None
         """Told when all our peers may be one; set by whoever can find others."""
+        self.on_joined: Callable[[], None] = lambda: None
+        """Told when we carry one division more; set by whoever fetches what hangs there already."""
         self.counters: Counter[str] = Counter()
 
     # ------------------------------------------------------------------------------------------------ what it does
 
     def join(self, division: str) -> None:
         """Carry a division: hear it, and pass on what others say in it."""
+        is_new = division not in self.divisions
         self._handle(Join(self._topic(division)))
+        if is_new:
+            self.on_joined()
 
     def leave(self, division: str) -> None:
         self._handle(Leave(self._topic(division)))
@@ -121,6 +126,10 @@ class Gossip:
     def forward(self, division: str, frame: bytes) -> Published:
         """Pass on what catch-up brought and the board accepted."""
         return self._spread(Forward(self._topic(division), frame))
+
+    def may_judge(self, peer: PeerId) -> bool:
+        """Is one more frame of this peer within its share? Asked for what comes by other ways than gossip."""
+        return self._router.admit(peer, self._clock.steady())
 
     def subscribers(self, division: str) -> tuple[PeerId, ...]:
         return self._router.subscribers(self._topic(division))

@@ -23,12 +23,12 @@ class Shares:
         self._rate, self._burst, self._most = rate, burst, most_peers
         self._levels: dict[str, tuple[float, float]] = {}
 
-    def take(self, peer: str, now: float) -> bool:
+    def take(self, peer: str, now: float, cost: float = 1.0) -> bool:
         """True if this peer is within its share; counts against it."""
         level, then = self._levels.pop(peer, (self._burst, now))
         level = min(self._burst, level + (now - then) * self._rate)
-        allowed = level >= 1
-        self._levels[peer] = (level - 1 if allowed else level, now)
+        allowed = level >= cost
+        self._levels[peer] = (level - cost if allowed else level, now)
         while len(self._levels) > self._most:
             self._levels.pop(next(iter(self._levels)))  # the one not heard for longest
         return allowed

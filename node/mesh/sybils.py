@@ -55,6 +55,7 @@ class Sybils:
         """Of each: its links, and whether it is in the mesh there, as far as it can know."""
         self._again: dict[tuple[str, str], float] = {}  # who may graft whom again, and when
         self._heard: dict[bytes, set[str]] = {}  # who passed it on; the empty name: all of them
+        self._said: dict[bytes, None] = {}  # RPCs with what all have passed on
         for name in self.names:
             world.strangers[name] = self._ear_of(name)
             world.ears[name] = self._cares
@@ -71,7 +72,10 @@ class Sybils:
                 self.connect(name, victim)
 
     def _cares(self, rpc: bytes) -> bool:
-        """Who only drops needs to know where it was pruned, which is said before anything else."""
+        """Which RPCs can change anything: who only drops needs to know where it was pruned, which is said before
+        anything else."""
+        if self.conduct is Conduct.BEHAVE or self.conduct is Conduct.CENSOR:
+            return rpc not in self._said  # a copy of what all of them have passed on
         if self.conduct is not Conduct.DROP or not rpc:
             return True
         if rpc[0] != 0x1A:
@@ -118,6 +122,10 @@ class Sybils:
         if who and self.rng.random() < 0.5:
             return
         rpc = encode_publish(message.topic, message.data)
+        if not who:
+            self._said[rpc] = None
+            if len(self._said) > _REMEMBERED:
+                del self._said[next(iter(self._said))]
         for sybil in [who] if who else self.names:
             for other, is_in in self._meshes[sybil].items():
                 if is_in:

@@ -99,7 +99,7 @@ class Node:
 
 
 _Moment: TypeAlias = (
-    tuple[float, int, Pipe, bytes] | tuple[float, int, Node, int] | tuple[float, int, Callable[[], None], None]
+    tuple[float, int, Pipe, bytes] | tuple[float, int, Node, int] | tuple[float, int, Callable[[], object], None]
 )
 
 
@@ -279,7 +279,7 @@ class World:
 
     # ----------------------------------------------------------------------------------------------------------- time
 
-    def at(self, when: float, act: Callable[[], None]) -> None:
+    def at(self, when: float, act: Callable[[], object]) -> None:
         self._count += 1
         heapq.heappush(self._moments, (when, self._count, act, None))
 

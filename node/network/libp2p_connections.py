@@ -8,7 +8,7 @@ import ipaddress
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import trio
@@ -25,6 +25,7 @@ from node.network.libp2p_yamux import PROTOCOL as YAMUX
 from node.network.libp2p_yamux import Yamux
 from node.network.links import LinkBook
 from node.network.seam import DialError, Link, PeerId, StreamError
+from protocol.gossip import any_place
 
 
 @dataclass(eq=False)
@@ -34,6 +35,7 @@ class Connection:
     yamux: Yamux
     pipe: Pipe
     peer: PeerId
+    outbound: bool
     inbound_streams: int = 0
 
 
@@ -55,6 +57,7 @@ class _Wished:
         return await self._pipe.read(n)
 
 
+_place_of = lru_cache(maxsize=512)(any_place)
 OnStream = Callable[[Connection, Libp2pStream], None]
 
 
@@ -153,12 +156,22 @@ class Connections:
 
     def _is_crowded(self, host: str) -> bool:
         limits = self._limits
-        if self.closing or len(self._live) >= limits.connections:
+        inbound = [each.pipe.get_remote_address()[0] for each in self._live.values() if not each.outbound]
+        # Who fills all places must not keep us from dialling: those we choose are not all one enemy.
+        places = limits.connections - min(limits.kept_for_dials, limits.connections // 5)
+        if self.closing or len(self._live) >= limits.connections or len(inbound) + self._handshakes.total() >= places:
             return True
         if self._handshakes.total() >= limits.handshakes:
             return True
-        capped = limits.cap_private_addresses or not ipaddress.ip_address(host).is_private
-        return capped and self._handshakes[host] >= limits.handshakes_per_address
+        if ipaddress.ip_address(host).is_private and not limits.cap_private_addresses:
+            return False
+        here = _place_of(host)
+        there = [_place_of(each) for each in (*inbound, *self._handshakes.elements())]
+        return (
+            self._handshakes[host] >= limits.handshakes_per_address
+            or sum(place.host == here.host for place in there) >= limits.inbound_per_address
+            or sum(place.subnet == here.subnet for place in there) >= limits.inbound_per_subnet
+        )
 
     def _adopt(self, sealed: SealedPipe, *, outbound: bool) -> Connection | None:
         """Enter a finished connection in our books; whoever adopts it must `_attend` to it. None if it has ended."""
@@ -167,7 +180,7 @@ class Connections:
             pipe.abort()
             return None
         yamux = Yamux(sealed, outbound, self._make_stream)
-        connection = Connection(yamux, pipe, sealed.peer)
+        connection = Connection(yamux, pipe, sealed.peer, outbound)
         yamux.on_stream = partial(self._on_stream, connection)
         self._counts["connections_dialled" if outbound else "connections_accepted"] += 1
         self._live[yamux] = connection

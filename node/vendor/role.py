@@ -415,9 +415,7 @@ class VendorRole:
         keep_posted(self._board, live)
         self._events.announce()
 
-    def _try_hold(
-        self, tx: Tx, accept: bytes, item: str | None, count: int, takers: set[str], now: int
-    ) -> str | None:
+    def _try_hold(self, tx: Tx, accept: bytes, item: str | None, count: int, takers: set[str], now: int) -> str | None:
         """Hold stock for an accept, or the reason why not. `takers`: who accepts, as far as that costs something: the
         transport peer, and the subnet it was seen in."""
         if item is None or self.catalogue is None:

@@ -118,10 +118,21 @@ class Peer:
 class Topic:
     """A topic we carry."""
 
-    __slots__ = ("mesh", "name", "newcomers")
+    __slots__ = ("active", "bringers", "heard", "late", "lags", "mesh", "name", "newcomers", "silent")
 
     def __init__(self, name: str) -> None:
         self.name = name
+        # Since the last look at whether the mesh keeps up with hearsay:
+        self.heard = self.late = 0
+        """Messages accepted; of these, with IWANT: the mesh should have brought them before."""
+        self.active: dict[Peer, None] = {}
+        """Who brought something without being asked, new or not."""
+        self.bringers: dict[Peer, None] = {}
+        """Who brought what was late."""
+        # And what that look found:
+        self.lags = False
+        self.silent: dict[Peer, None] = {}
+        """Peers in the mesh that brought nothing, while it lagged."""
         self.mesh: dict[Peer, float] = {}
         """Peers we exchange whole messages with, and since when."""
         self.newcomers: dict[Peer, None] = {}

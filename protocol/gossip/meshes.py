@@ -21,6 +21,7 @@ class Meshes:
         "_beats",
         "_counts",
         "_neighbours",
+        "_next_look",
         "_next_offer",
         "_params",
         "_rng",
@@ -38,6 +39,7 @@ class Meshes:
         self._counts = neighbours.counts
         self._beats = 0
         self._next_offer: float | None = None
+        self._next_look = 0.0
         self.topics: dict[str, Topic] = {}  # that we carry
         self.backoffs = Backoffs(params.max_backoffs)
         self.located = 0
@@ -50,6 +52,7 @@ class Meshes:
         self._scores.entered_mesh(peer.standing, topic.name, now)
 
     def exit(self, topic: Topic, peer: Peer, now: float) -> None:
+        topic.silent.pop(peer, None)
         if topic.mesh.pop(peer, None) is not None:
             self._scores.left_mesh(peer.standing, topic.name, now)
 
@@ -111,7 +114,8 @@ class Meshes:
         if not self._neighbours.may_mesh(peer, now):
             return "low_score"
         if len(topic.mesh) >= self._params.d_high and not peer.outbound and not self._is_better(topic, peer, now):
-            return "full"
+            if not (self._lags(topic) and peer in topic.bringers and self._make_room(topic, now)):
+                return "full"
         return None if self.has_room(topic, peer) else "subnet"
 
     def _blame_early(self, peer: Peer, name: str, now: float) -> None:
@@ -142,6 +146,10 @@ class Meshes:
             self._scores.clear(now)
         for topic in self.topics.values():
             self._tend(topic, now)
+        if self._scores.on and now >= self._next_look:
+            self._next_look = now + self._params.lag_interval
+            for topic in self.topics.values():
+                self._look_for_lag(topic, now)
         if self._next_offer is None:
             self._next_offer = now + self._params.opportunistic_interval
         elif now >= self._next_offer:
@@ -158,6 +166,8 @@ class Meshes:
             outbound = sum([peer.outbound for peer in topic.mesh])
             if not params.d_low <= len(topic.mesh) <= params.d_high or outbound < params.d_out:
                 return now
+        if any(topic.heard >= params.lag_messages for topic in self.topics.values()):
+            return min(self._next_offer, self._next_look)
         return self._next_offer
 
     def _tend(self, topic: Topic, now: float) -> None:
@@ -205,6 +215,43 @@ class Meshes:
         before = len(topic.mesh)
         self._graft_some(topic, better, self._params.opportunistic_peers, now)
         self._counts["graft.opportunistic"] += len(topic.mesh) - before
+
+    def _look_for_lag(self, topic: Topic, now: float) -> None:
+        """Hearsay brings everything, late. Where it brings most of it first, the mesh has failed, be it that its peers
+        all fell silent at once with the best of scores: those who answered us take the places of those who brought
+        nothing. A few at a time: a peer that always hears from us first is silent, too."""
+        if topic.heard < self._params.lag_messages:
+            return
+        topic.lags = 2 * topic.late > topic.heard
+        if topic.lags:
+            topic.silent = {peer: None for peer in topic.mesh if peer not in topic.active}
+            fresh = [
+                peer
+                for peer in topic.bringers
+                if peer not in topic.mesh and topic.name in peer.topics and self.may_graft(peer, topic.name, now)
+            ]
+            for peer in draw(fresh, self._params.opportunistic_peers, self._rng):
+                if len(topic.mesh) < self._params.d_high or self._make_room(topic, now):
+                    self._counts["graft.lag"] += self.graft(topic, peer, now)
+        else:
+            topic.silent.clear()
+            topic.bringers.clear()
+        topic.heard = topic.late = 0
+        topic.active.clear()
+
+    def _lags(self, topic: Topic) -> bool:
+        """As of the last look, or by what was heard since."""
+        return topic.lags or (topic.heard >= self._params.lag_messages and 2 * topic.late > topic.heard)
+
+    def _make_room(self, topic: Topic, now: float) -> bool:
+        """One of those who bring nothing goes."""
+        silent = list(topic.silent) or [peer for peer in topic.mesh if peer not in topic.active]
+        for peer in draw(silent, 1, self._rng):
+            self._counts["prune.silent"] += 1
+            self.exit(topic, peer, now)
+            self.prune(peer, topic.name, self._params.prune_backoff, now)
+            return True
+        return False
 
     def _is_better(self, topic: Topic, peer: Peer, now: float) -> bool:
         """The other end of opportunistic grafting: a full but poor mesh takes in who is better than half of it. Else

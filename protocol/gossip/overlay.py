@@ -144,6 +144,8 @@ class Overlay:
         if topic is not None:
             self.meshes.exit(topic, peer, now)
             topic.newcomers.pop(peer, None)
+            topic.active.pop(peer, None)
+            topic.bringers.pop(peer, None)
         fanout = self.fanouts.get(name)
         if fanout is not None:
             fanout.peers.pop(peer, None)

@@ -128,6 +128,11 @@ class Params:
     opportunistic_interval: float = 60.0
     opportunistic_peers: int = 2
     """A poor mesh is offered so many better peers so often: two, so that we can pass on between them."""
+    lag_interval: float = 10.0
+    lag_messages: int = 4
+    """So often, and of so many messages at least, it is asked whether more than half came only when we asked for them:
+    then the mesh is not what it should be, whatever its peers earned before, and silent ones make room. Of fewer
+    messages half could be bad luck."""
     heartbeat_interval: float = 1.0
     """Seconds between two Heartbeat events; the driver keeps the beat, the router only reckons with it."""
     prune_backoff: float = 60.0

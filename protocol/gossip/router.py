@@ -162,6 +162,12 @@ class Router:
             known.awake = False
         return rpc
 
+    def admit(self, peer: PeerId, now: float) -> bool:
+        """May one more message be judged that this peer brought some other way, by catch-up say? It counts against the
+        same share. A peer that is not up has none."""
+        known = self._peers.get(peer)
+        return known is not None and self._shares.admit(known.share, now)
+
     # ---------------------------------------------------------------------------------------------------- looking
 
     def next_beat(self, now: float) -> float:
@@ -316,8 +322,10 @@ class Router:
             self._reject(peer, name, Reason.SIZE, now)
             return
         mid = message_id(name, data)
-        if peer.asked:
-            peer.asked.pop(mid, None)  # the promise is kept, whatever the message is worth
+        # When it was asked for: the promise is kept, whatever the message is worth.
+        was_asked = bool(peer.asked) and peer.asked.pop(mid, None) is not None
+        if not was_asked:
+            topic.active[peer] = None
         if mid in self._seen:
             peer.duplicates += 1
             self._counts["message.duplicate"] += 1
@@ -335,6 +343,10 @@ class Router:
         judgement = self._judge(name, data, peer.id, now)
         if judgement.verdict is Verdict.ACCEPT:
             peer.first += 1
+            topic.heard += 1
+            if was_asked:
+                topic.late += 1
+                topic.bringers[peer] = None
             self._scores.brought_first(peer.standing, name, mid, now)
             self._counts["message.accepted"] += 1
             self._neighbours.effects.append(Deliver(name, data, peer.id, mid))

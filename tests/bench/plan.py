@@ -66,10 +66,10 @@ def plan_for(nodes: int, *, quick: bool = False, authors: int = 4_000) -> Plan:
             links=links,
             authors=authors,
             load_rate=rate,
-            settle=2.0,
-            warm_messages=20,
-            idle_messages=15,
-            load_seconds=2.0,
-            flow_seconds=2.5,
+            settle=1.5,
+            warm_messages=15,
+            idle_messages=12,
+            load_seconds=1.5,
+            flow_seconds=2.0,
         )
     return Plan(nodes=nodes, links=links, authors=authors, load_rate=rate)

@@ -7,9 +7,9 @@ What scores save is time: whether a wish needs a tenth of a second or several he
 
 import pytest
 
+from node.mesh.sybils import Conduct, Sybils
 from protocol.gossip import Judgement, Params, ScoreParams, Verdict
 
-from node.mesh.sybils import Conduct, Sybils
 from .world import TOPIC, World
 
 HONEST = 16

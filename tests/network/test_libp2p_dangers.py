@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -850,3 +850,41 @@ async def test_a_stream_left_half_open_is_reset_in_the_end(monkeypatch: pytest.M
 async def _send_for_ever(stream: Stream) -> None:
     while True:
         await stream.send_all(b"more")
+
+
+@within(20)
+async def test_strangers_do_not_take_our_own_dials() -> None:
+    """Of ten places eight are open to others: when Mallory has them, Bob can still dial whom he chooses."""
+    async with AsyncExitStack() as stack:
+        bob = await stack.enter_async_context(open_node("bob", connections=10))
+        alice = await stack.enter_async_context(open_node("alice"))
+        for number in range(9):
+            mallory = await stack.enter_async_context(open_node(f"mallory {number}"))
+            if number < 8:
+                await mallory.dial(bob.addresses[0])
+                continue
+            with pytest.raises(DialError):
+                await mallory.dial(bob.addresses[0])
+        await bob.dial(alice.addresses[0])
+        assert bob.statistics()["connections"] == 9
+
+
+@pytest.mark.parametrize("limit", ["inbound_per_address", "inbound_per_subnet"])
+@within(20)
+async def test_one_address_cannot_take_all_links(limit: str) -> None:
+    """Mallory, at one address or one landlord's, gets so many links and no more; what Bob dials himself does not
+    count. Of addresses that are not public nothing is asked, unless a test wants it."""
+    async with AsyncExitStack() as stack:
+        bob = await stack.enter_async_context(open_node("bob", cap_private_addresses=True, **{limit: 2}))
+        neighbour = await stack.enter_async_context(open_node("carol"))
+        friendly = await stack.enter_async_context(open_node("dave", **{limit: 2}))
+        await bob.dial(neighbour.addresses[0])
+        for number in range(3):
+            mallory = await stack.enter_async_context(open_node(f"mallory {number}"))
+            await mallory.dial(friendly.addresses[0])
+            if number < 2:
+                await mallory.dial(bob.addresses[0])
+                continue
+            with pytest.raises(DialError):
+                await mallory.dial(bob.addresses[0])
+        assert bob.statistics()["connections_refused"] == 1

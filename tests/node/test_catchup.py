@@ -7,9 +7,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from node.catchup import PROTOCOL
+from node.catchup import MAX_REJECTED, PROTOCOL
 from node.conversation import Conversation
-from node.network.seam import Stream, StreamError
+from node.network.seam import Network, Stream, StreamError
+from protocol.envelope import read_frame
+from protocol.gossip import PROTOCOLS, Params
 from protocol.intent import Intent
 from protocol.keys import BoxKey, SigningKey
 from protocol.message import Draft, speak
@@ -103,3 +105,114 @@ async def test_a_crowd_of_streams_does_not_keep_others_out(clock: MockClock) -> 
                     await mallory.open_stream(market.peer_id, PROTOCOL)
             bob = await town.open("Bob", divisions=("mobility",))
             await wait_until(bob, lambda node: len(node.board) == 1, 5)
+
+
+class Server(Liar):
+    """Serves these frames as it should, whatever they are worth."""
+
+    def __init__(self, frames: list[bytes]) -> None:
+        super().__init__([read_frame(frame).id for frame in frames], frames, b"")
+
+    async def answer(self, stream: Stream) -> None:
+        conversation = Conversation(stream)
+        held = dict(zip(self.ids, self.frames, strict=True))
+        while (question := await conversation.listen()) is not None:
+            self.asked.append(str(question[0]))
+            if question[0] == "list":
+                await conversation.say("ids", self.ids, b"")
+            else:
+                wanted: Any = question[1]
+                await conversation.say("frames", [held[one] for one in wanted])
+
+
+async def test_only_what_was_asked_for_is_taken(clock: MockClock) -> None:
+    """Mallory lists one id and serves other frames, good ones even: nothing of it hangs at Bob's."""
+    async with open_town() as town:
+        bob = await town.open("Bob", divisions=("mobility",))
+        assert bob.clock is not None
+        assert town.world is not None
+        frame = wish(1, bob.clock.now())
+        for frames in ([frame], [wish(2, bob.clock.now()), frame], [frame, frame]):
+            liar = Liar([b"i" * 32] if len(frames) == 1 else [read_frame(frame).id], frames, b"")
+            async with town.world.open_network(seed_of(f"Mallory {len(liar.ids)} {frames[0][:80]!r}")) as mallory:
+                mallory.serve(PROTOCOL, liar.answer)
+                await mallory.dial(bob.address)
+                await wait_until(bob, lambda _node, liar=liar: "get" in liar.asked, 60)
+                await trio.sleep(1)
+        assert len(bob.node.board) == 0
+        assert (await bob.desk.status())["counters"]["catchup"]["not_asked_for"] == 3
+
+
+async def test_who_serves_forgeries_is_hung_up_on(clock: MockClock) -> None:
+    """A spoilt signature is nothing an honest node has: after a few Bob ends the link, and what is good came."""
+    async with open_town() as town:
+        bob = await town.open("Bob", divisions=("mobility",))
+        assert bob.clock is not None
+        assert town.world is not None
+        now = bob.clock.now()
+        spoilt = [frame[:40] + bytes([frame[40] ^ 1]) + frame[41:] for frame in (wish(n, now) for n in range(20))]
+        server = Server([wish(99, now), *spoilt])
+        async with town.world.open_network(seed_of("Mallory")) as mallory:
+            mallory.serve(PROTOCOL, server.answer)
+            await gossip_with(mallory, bob)
+            await wait_until(bob, lambda node: not node.network.links(), 60)
+        counters = (await bob.desk.status())["counters"]["catchup"]
+        assert counters["hung_up"] == 1
+        assert counters["rejected"] >= MAX_REJECTED
+        assert len(bob.node.board) == 1
+
+
+async def gossip_with(network: Network, neighbour: Neighbour) -> None:
+    """Mallory answers gossip streams, so that she is a peer like others, and says nothing."""
+
+    async def listen(stream: Stream) -> None:
+        while await stream.receive_some():
+            pass
+
+    for protocol in PROTOCOLS:
+        network.serve(protocol, listen)
+    await network.dial(neighbour.address)
+
+
+async def test_catch_up_counts_against_the_share_of_the_link(clock: MockClock) -> None:
+    """Bob's node judges ten frames a second: so many come by catch-up, no more, and none is lost."""
+    async with open_town() as town:
+        market = await town.open("Market", meeting=True)
+        assert market.clock is not None
+        hang(market, [wish(number, market.clock.now()) for number in range(200)])
+        began = trio.current_time()
+        slow = Params(max_judged_per_second=10, judged_burst=1)
+        bob = await town.open("Bob", divisions=("mobility",), params=slow)
+        await wait_until(bob, lambda node: len(node.board) == 200, 120)
+        assert 15 < trio.current_time() - began < 60
+
+
+async def test_a_division_joined_later_is_caught_up_at_once(clock: MockClock) -> None:
+    """Carol's node was linked for long when she first asks for a car: what others ask there comes in seconds."""
+    async with open_town() as town:
+        market = await town.open("Market", meeting=True)
+        assert market.clock is not None
+        carol = await town.open("Carol")
+        await trio.sleep(30)
+        hang(market, [wish(1, market.clock.now())])
+        carol.node.gossip.join("mobility")
+        await wait_until(carol, lambda node: len(node.board) == 1, 5)
+
+
+async def test_new_orders_are_rationed(clock: MockClock) -> None:
+    """Mallory asks for list after list in ever new orders: a few are made, then her stream is reset."""
+    async with open_town() as town:
+        market = await town.open("Market", meeting=True)
+        assert market.clock is not None
+        assert town.world is not None
+        hang(market, [wish(1, market.clock.now())])
+        async with town.world.open_network(seed_of("Mallory")) as mallory:
+            await mallory.dial(market.address)
+            conversation = Conversation(await mallory.open_stream(market.peer_id, PROTOCOL))
+            answered = 0
+            with pytest.raises(StreamError):
+                for number in range(40):
+                    answer = await conversation.ask("list", bytes([number]) * 16, ["mobility"], b"", 10)
+                    assert len(answer[1]) == 1  # type: ignore[arg-type]
+                    answered += 1
+            assert answered == 6

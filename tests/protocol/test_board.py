@@ -250,6 +250,61 @@ def test_our_own_wishes_and_open_threads_are_never_dropped() -> None:
     assert len(board) == 5, "nothing is left to drop: what we must keep is more than the limit"
 
 
+def test_an_open_offer_spares_its_wish_for_half_of_the_room() -> None:
+    """What was answered stays while strangers flood; of more than half the oldest go first, and all are like any other
+    when nothing is open any more."""
+    board = Board(NET, division_bytes=room_for(6, FIRST))
+    answered, flood = crowd(5), crowd(30)[5:]
+    for one in answered:
+        hear(board, wish(one), "honest")
+        board.spare(one.key.public)
+    for one in flood:
+        assert hear(board, wish(one), "mallory").accepted
+        assert one.key.public in shown(board), "who comes is heard"
+    assert {one.key.public for one in answered[2:]} <= shown(board).keys()
+    assert board.of_author(answered[0].key.public, DIVISION) is None
+    newer = update(wish(answered[2]), answered[2])
+    assert hear(board, newer, "mallory").accepted
+    hear(board, wish(person("one more")), "mallory")
+    assert board.get(newer.id), "a revision of it is spared like the first"
+    for one in answered:
+        board.release(one.key.public)
+    for one in crowd(50)[30:]:
+        hear(board, wish(one), "honest")
+    assert not {one.key.public for one in answered[3:]} & shown(board).keys()
+    assert board.bytes_of(DIVISION) <= board.division_bytes
+
+
+def test_an_open_accept_pins_its_wish() -> None:
+    """Whatever comes; and afterwards it goes like the others."""
+    board = Board(NET, division_bytes=room_for(2, FIRST))
+    accepted = crowd(2)
+    for one in accepted:
+        hear(board, wish(one), "mallory")
+        board.spare(one.key.public)
+        board.pin(one.key.public)
+    for one in crowd(9)[2:]:
+        hear(board, wish(one), "mallory")
+    assert {one.key.public for one in accepted} <= shown(board).keys()
+    for one in accepted:
+        board.release(one.key.public)
+    hear(board, FIRST, "honest")
+    assert len(board) == 2
+
+
+def test_what_was_evicted_is_not_spared_when_it_comes_again() -> None:
+    board = Board(NET, division_bytes=room_for(2, FIRST))
+    for one in crowd(2):
+        hear(board, wish(one))
+        board.spare(one.key.public)
+    first, second = (one.key.public for one in crowd(2))
+    hear(board, FIRST)
+    assert first not in shown(board)
+    hear(board, wish(crowd(1)[0]))
+    hear(board, wish(BOB))
+    assert shown(board).keys() == {second, BOB.key.public}
+
+
 def test_divisions_have_room_of_their_own() -> None:
     board = Board(NET, division_bytes=room_for(1, FIRST))
     hear(board, FIRST)

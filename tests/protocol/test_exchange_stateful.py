@@ -5,6 +5,7 @@ differ by up to two minutes. Whatever happens: what Alice holds for confirmed, B
 more than one contract; and once everything has arrived, both say the same.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -276,6 +277,11 @@ class Conversation(RuleBasedStateMachine):
         live = self.alice.thread.live
         if live is not None and not self.is_expired(live.accept or live.offer):  # on neither clock
             state = self.bob.thread.talks[live.offer.id].state
+            if live.state is State.OFFERED and state is not live.state:
+                # He changed his mind, and the word of it expired before it reached her.
+                bobs = deepcopy(self.bob.thread)
+                bobs.add(accept(live.offer, seq=self.alice.seq + 1, exp=live.offer.head.exp), self.now + self.bob.skew)
+                state = State.OFFERED if bobs.talks[live.offer.id].state is State.ACCEPTED else state
             assert state is live.state, "what she may still accept, or has accepted, binds him"
         self.now += 28 * DAY
         for node in (self.alice, self.bob):

@@ -1,0 +1,62 @@
+"""What becomes of a node when the network grows: the same messages, ever more nodes, nobody attacks."""
+
+import math
+from typing import Final
+
+from .figures import Figures
+from .scenarios import Plan, run
+
+SIZES: Final = (100, 300, 1_000, 3_000, 10_000)
+SECONDS: Final = 30.0
+"""Messages are said for so long."""
+DIALS: Final = 4
+"""What a node dials (`node/peering.py`): eight links, four of them dialled by others."""
+FLAT_BYTES: Final = 1.25
+FLAT_CPU: Final = 1.5
+"""Times what the smallest network needs: a computer's caches hold 100 nodes, and do not hold 10,000."""
+MEMORY: Final = 50_000
+"""Bytes a node."""
+_SPARE_HOPS: Final = 2.0
+
+
+def plan_of(nodes: int, rate: float, seed: int) -> Plan:
+    return Plan("baseline", nodes, 0, rate=rate, seed=seed, dials=DIALS, time_scale=SECONDS / 60)
+
+
+def log_hops(nodes: int) -> float:
+    """Links to the farthest in a random graph in which everybody tells d - 1 others: log N / log (d - 1)."""
+    return math.log(nodes) / math.log(5)
+
+
+def missed_growth(rows: list[Figures]) -> list[str]:
+    """Goals: hops grow like log N, bytes and CPU per node stay flat, everything arrives, and a node fits in 50 kB."""
+    found = []
+    least = rows[0]
+    for row in rows:
+        if row.good < 0.99:
+            found.append(f"N = {row.honest}: {row.good:.1%} of the messages reached 99% within 10 s")
+        if row.hops_mean > log_hops(row.honest) + _SPARE_HOPS:
+            found.append(f"N = {row.honest}: {row.hops_mean:.1f} hops, log N is {log_hops(row.honest):.1f}")
+        if row.bytes_per_second > FLAT_BYTES * least.bytes_per_second:
+            found.append(
+                f"N = {row.honest}: {row.bytes_per_second:.0f} B/s a node, at first {least.bytes_per_second:.0f}"
+            )
+        if row.cpu_per_node > FLAT_CPU * least.cpu_per_node:
+            found.append(f"N = {row.honest}: {row.cpu_per_node:.2f} ms/s a node, at first {least.cpu_per_node:.2f}")
+        if row.honest >= 1_000 and row.memory_per_node > MEMORY:
+            found.append(f"N = {row.honest}: {row.memory_per_node / 1000:.0f} kB a node")
+    return found
+
+
+__all__ = [
+    "DIALS",
+    "FLAT_BYTES",
+    "FLAT_CPU",
+    "MEMORY",
+    "SIZES",
+    "Figures",
+    "log_hops",
+    "missed_growth",
+    "plan_of",
+    "run",
+]

@@ -1,0 +1,99 @@
+"""What attacks come to, figure by figure. Exits 1 when a goal is missed.
+
+    scripts/adversary [--long] [T2 T19 ...]
+
+The short form takes under a minute; the long one is that of the table in README.md, and takes a quarter of an hour.
+"""
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeAlias
+
+import structlog
+import trio
+from trio.testing import MockClock
+
+from . import coverage, mesh_attacks, node_attacks, transport_attacks, wire_attacks
+from .figures import Figure, told
+
+Attack: TypeAlias = Callable[[], list[Figure]]
+
+
+def virtual(attack: Callable[..., Awaitable[list[Figure]]], *args: Any, **more: Any) -> Attack:
+    """In time that jumps."""
+    return lambda: trio.run(partial(attack, *args, **more), clock=MockClock(autojump_threshold=0))
+
+
+def real(attack: Callable[..., Awaitable[list[Figure]]], *args: Any, **more: Any) -> Attack:
+    """In real time: where what the processor does counts."""
+    return lambda: trio.run(partial(attack, *args, **more))
+
+
+def guided(seconds: int) -> list[Figure]:
+    if not coverage.is_possible():
+        return [told("T1", "coverage-guided fuzzing", "SKIPPED: no atheris")]
+    found = []
+    for reader in coverage.READERS:
+        survived, count = coverage.fuzz(reader, seconds)
+        found.append(
+            Figure("T1", f"coverage-guided, {reader}, {seconds} s", f"{count} inputs", "nothing raised", survived)
+        )
+    return found
+
+
+def attacks(long: bool) -> dict[str, list[Attack]]:
+    wire, mesh, node, transport = wire_attacks, mesh_attacks, node_attacks, transport_attacks
+
+    def size(short: Any, full: Any) -> Any:
+        return full if long else short
+
+    return {
+        "T1": [
+            lambda: wire.mutants(size(6_000, 100_000), size(4_000, 100_000)),
+            lambda: guided(size(2, 600)),
+        ],
+        "T2": [real(mesh.invalid_flood, size(5, 60))],
+        "T3": [virtual(mesh.valid_flood, size(1_000, 10_000))],
+        "T5": [virtual(mesh.eclipse, 100, 5)],
+        "T7": [real(transport.idle_and_slow, 300, 50, 1), real(transport.idle_and_slow, 300, 50, 12)],
+        "T8": [virtual(node.memory, size(1, 4), size(10, 60))],
+        "T9": [virtual(node.replay, size(200, 1_000))],
+        "T10": [wire.spellings],
+        "T11": [wire.realms],
+        "T12": [wire.weak_keys],
+        "T19": [
+            real(node.offer_flood, 500, measure_lag=True),
+            *size([], [virtual(node.offer_flood, 500, 500, 500)]),
+        ],
+        "T34": [virtual(mesh.honest_soak, size(8, 20), size(5, 30))],
+        "kit": [virtual(mesh.bad_forwarders)],
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/adversary", description="Attack a node, and see what comes of it.")
+    parser.add_argument("--long", action="store_true", help="as in the table: a quarter of an hour")
+    parser.add_argument("threats", nargs="*", help="only these, T2 for example")
+    options = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    began = time.perf_counter()
+    missed = 0
+    for threat, runs in attacks(options.long).items():
+        if options.threats and threat not in options.threats:
+            continue
+        for run in runs:
+            started = time.perf_counter()
+            for figure in run():
+                print(figure.line(), flush=True)
+                missed += not figure.reached
+            print(f"{'':5}{time.perf_counter() - started:.1f} s", flush=True)
+    print(f"{missed} goals missed, {time.perf_counter() - began:.0f} s")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""What an attack came to, and whether that is good enough."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Figure:
+    threat: str
+    """Its number in the table of threats: T2."""
+    what: str
+    measured: str
+    goal: str
+    """Empty: no goal, said to be known."""
+    reached: bool
+
+    def line(self) -> str:
+        word = "ok" if self.reached else "MISSED"
+        return (
+            f"{self.threat:4} {self.what:64} {self.measured:>22}   {self.goal:18} {word if self.goal else ''}".rstrip()
+        )
+
+
+def at_most(threat: str, what: str, measured: float, most: float, unit: str = "") -> Figure:
+    return Figure(threat, what, f"{measured:.6g}{unit}", f"at most {most:.6g}{unit}", measured <= most)
+
+
+def at_least(threat: str, what: str, measured: float, least: float, unit: str = "") -> Figure:
+    return Figure(threat, what, f"{measured:.6g}{unit}", f"at least {least:.6g}{unit}", measured >= least)
+
+
+def told(threat: str, what: str, measured: str) -> Figure:
+    return Figure(threat, what, measured, "", True)
+
+
+def percentile(values: Sequence[float], part: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else float("inf")

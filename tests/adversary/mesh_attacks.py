@@ -1,0 +1,207 @@
+"""Attacks on a mesh of honest nodes: each measures what came of it."""
+
+import math
+
+import trio
+
+from node.network.memory import Conditions
+from protocol.gossip import Params
+from tests.driver import wait_until
+
+from .figures import Figure, at_least, at_most, percentile, told
+from .frames import DIVISION, TOPIC, Forger, graft_flood
+from .mallory import Behaviour, Mallory, behave, delay, drop_all, drop_victim, duplicate, open_mallory, open_sybils
+from .town import HonestTown, open_honest_town
+
+
+async def invalid_flood(seconds: float, per_second: int = 500, nodes: int = 10) -> list[Figure]:
+    """T2: one neighbour sends invalid frames of all sorts, most of them wrong only at the last door."""
+    async with open_honest_town(nodes) as honest, open_mallory(honest.world) as mallory:
+        before = honest.delays(await honest.talk(4, seconds))
+        victim = honest.nodes[0]
+        peer = await mallory.befriend(victim.address)
+        await wait_until(victim, lambda node: mallory.network.peer_id in node.gossip.subscribers(DIVISION))
+        judged_until = began = trio.current_time()
+        judged = 0
+
+        async def attack() -> None:
+            forger = Forger("mallory", victim.node.clock.now())
+            mixed = [*forger.bad().values(), *(forger.unsigned() for _ in range(500))]
+            end = trio.current_time() + seconds
+            while trio.current_time() < end:
+                tenth = max(1, per_second // 10)
+                await mallory.publish(peer, *(mallory.rng.choice(mixed) for _ in range(tenth)))
+                await trio.sleep(0.1)
+
+        async def watch() -> None:
+            nonlocal judged_until, judged
+            board = victim.node.board.counters
+            clean = board["accepted"], sum(board.values())
+            while True:
+                bad = sum(board.values()) - clean[1] - (board["accepted"] - clean[0]) - board["seen"]
+                if bad > judged:
+                    judged, judged_until = bad, trio.current_time()
+                await trio.sleep(0.05)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            nursery.start_soon(attack)
+            said = await honest.talk(4, seconds)
+            nursery.cancel_scope.cancel()
+        during = honest.delays(said)
+        p99 = percentile(before, 0.99), percentile(during, 0.99)
+        return [
+            at_most(
+                "T2", f"{per_second} invalid frames/s for {seconds:g} s: cut off after", judged_until - began, 5, " s"
+            ),
+            told("T2", "invalid frames judged in all", f"{judged} of {int(per_second * seconds)}"),
+            at_most("T2", "honest loss", 1 - honest.part(said), 0),
+            at_most("T2", "honest p99, times the one before the attack", p99[1] / p99[0], 2),
+        ]
+
+
+async def valid_flood(count: int, per_second: int = 1000, judged_per_second: int = 100, nodes: int = 6) -> list[Figure]:
+    """T3: one link brings valid stamped wishes, ten times what a node judges."""
+    params = Params(max_judged_per_second=judged_per_second)
+    async with open_honest_town(nodes, params=params) as honest, open_mallory(honest.world) as mallory:
+        for neighbour in honest.nodes:
+            neighbour.node.board.bits = 6
+        victim = honest.nodes[0]
+        peer = await mallory.befriend(victim.address)
+        forger = Forger("mallory", victim.node.clock.now())
+        seconds = count / per_second
+        accepted = victim.node.gossip._router.statistics().counters.get("message.accepted", 0)
+        said: list[bytes] = []
+
+        async def attack() -> None:
+            for _ in range(int(seconds * 10)):
+                await mallory.publish(peer, *[forger.good(6).frame for _ in range(per_second // 10)])
+                await trio.sleep(0.1)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(attack)
+            said = await honest.talk(4, seconds + 2)
+        counters = victim.node.gossip._router.statistics().counters
+        ledger = victim.node.gossip._router.ledger(mallory.network.peer_id)
+        assert ledger is not None
+        share = judged_per_second * (params.judged_burst + seconds + 12)
+        return [
+            at_least(
+                "T3", f"{count} valid frames through one link: honest delivery", 100 * honest.part(said), 100, " %"
+            ),
+            at_most("T3", "of them accepted (what others leave over)", ledger.first, share),
+            told("T3", "ignored, over the share", f"{counters.get('message.ignored.over_share', 0)}"),
+            told("T3", "accepted by the victim in all", f"{counters['message.accepted'] - accepted}"),
+            at_least("T3", "nobody was blamed: lowest score", lowest_score(honest), 0),
+        ]
+
+
+async def eclipse(sybils: int = 100, minutes: int = 5) -> list[Figure]:
+    """T5: they all dial Victor as soon as he is up, ask into his mesh and are silent. He knows six honest addresses."""
+    async with open_honest_town(6) as honest:
+        town = honest.town
+        victor = await town.open("Victor", join=(), divisions=(DIVISION,))
+        await victor.stop()
+        for one in honest.nodes:
+            row = one.peer_id, one.address, victor.store
+            await victor.store.peek(lambda tx, row=row: tx.put_peer(row[0], row[1], 0, 50))  # type: ignore[misc]
+        async with open_sybils(honest.world, sybils) as crowd:
+            await victor.start()
+            async with trio.open_nursery() as nursery:
+                for mallory in crowd:
+                    nursery.start_soon(_cling, mallory, victor.address)
+                await trio.sleep(60 * minutes)
+                nursery.cancel_scope.cancel()
+            honest_peers = {one.peer_id for one in honest.nodes}
+            mesh = victor.node.gossip._router.mesh(TOPIC)
+            friends = sum(peer in honest_peers for peer in mesh)
+            alarms = victor.node.gossip.alarms
+            honest.listen(victor)
+            honest.nodes.append(victor)
+            said = await honest.talk(1, 10)
+            return [
+                at_least("T5", f"{sybils} sybils dial one node: honest in the mesh, or alarm", max(friends, 2 * bool(alarms)), 2),
+                told("T5", "its mesh", f"{friends} honest of {len(mesh)}"),
+                told("T5", "alarms", f"{len(alarms)}"),
+                at_least("T5", "wishes that reach and leave it within 10 s", 100 * honest.part(said), 100, " %"),
+            ]  # fmt: skip
+
+
+async def _cling(mallory: Mallory, address: str) -> None:
+    """Befriend, and ask to be in the mesh every few seconds, whatever the answer."""
+    await trio.sleep(mallory.rng.uniform(0, 10))
+    peer = await mallory.befriend(address)
+    await mallory.flood(peer, graft_flood(mallory.rng), 0.1, math.inf)
+
+
+async def bad_forwarders(wishes: int = 20) -> list[Figure]:
+    """Among eight honest nodes sit five who forward as they please: nothing, not Alice's, late, tenfold, or well."""
+    found = []
+    async with open_honest_town(8) as honest:
+        alice = honest.forger.good()
+        behaviours: dict[str, Behaviour] = {
+            "drop-all": drop_all,
+            "drop-victim": drop_victim(alice.author),
+            "delay": delay(5),
+            "duplicate": duplicate,
+            "well": behave,
+        }
+        async with trio.open_nursery() as nursery:
+            for name, behaviour in behaviours.items():
+                mallory = await nursery.start(_sit_among, honest, name, behaviour)
+                assert isinstance(mallory, Mallory)
+            said = await honest.talk(2, wishes / 2)
+            author = honest.nodes[3]
+            honest.said[alice.id] = (author.name, trio.current_time())
+            author.node.gossip.hear(DIVISION, alice.frame)
+            author.node.gossip.publish(DIVISION, alice.frame)
+            await trio.sleep(5)
+            found.append(at_least("kit", "bad forwarders: honest delivery", 100 * honest.part(said), 100, " %"))
+            found.append(at_least("kit", "of the one they drop", 100 * honest.part([alice.id]), 100, " %"))
+            nursery.cancel_scope.cancel()
+    return found
+
+
+async def _sit_among(
+    honest: HonestTown,
+    name: str,
+    behaviour: Behaviour,
+    task_status: trio.TaskStatus[Mallory] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    async with open_mallory(honest.world, name, behaviour) as mallory:
+        for neighbour in honest.nodes:
+            await mallory.befriend(neighbour.address)
+        task_status.started(mallory)
+        await trio.sleep_forever()
+
+
+async def honest_soak(nodes: int = 20, minutes: float = 30) -> list[Figure]:
+    """T34: nobody is bad; lines are, and clocks are wrong by up to two minutes."""
+    conditions = Conditions(delay=0.05, jitter=0.1, loss=0.1)
+    async with open_honest_town(nodes, conditions=conditions, skews=(0, 60, -60, 30, -30)) as honest:
+        said = await honest.talk(0.2, minutes * 60)
+        await trio.sleep(30)
+        statistics = [one.node.gossip._router.statistics().counters for one in honest.nodes]
+        rejected = sum(
+            count for each in statistics for name, count in each.items() if name.startswith("message.rejected")
+        )
+        graylisted = sum(each.get("rpc.graylisted", 0) for each in statistics)
+        misbehaved = sum(
+            n for one in honest.nodes for name, n in one.node.gossip.counters.items() if "misbehaved" in name
+        )
+        return [
+            at_least("T34", f"honest soak, {nodes} nodes, {minutes:g} min: lowest score", lowest_score(honest), 0),
+            at_most("T34", "rejected, refused or graylisted", rejected + graylisted + misbehaved, 0),
+            at_least("T34", "delivered", 100 * honest.part(said), 100, " %"),
+        ]
+
+
+def lowest_score(honest: HonestTown) -> float:
+    """Of any honest node, in the eyes of any other."""
+    ours = {one.peer_id for one in honest.nodes}
+    return min(
+        score.total
+        for one in honest.nodes
+        for peer, score in one.node.gossip._router.scores(trio.current_time()).items()
+        if peer in ours
+    )

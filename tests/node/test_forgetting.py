@@ -1,0 +1,82 @@
+"""What came to nothing is forgotten in time; contracts are not."""
+
+import trio
+from trio.testing import MockClock
+
+from node.app import STEADY_FOR, SWEEP_EVERY
+from tests.driver import (
+    SKIING,
+    Neighbour,
+    car_hire,
+    let_pass,
+    open_town,
+    wait_offers,
+    wait_over,
+    wait_settled,
+    wait_state,
+    wait_until,
+)
+
+DAY = 24 * 3600
+SETTLED = STEADY_FOR + 2 * SWEEP_EVERY
+"""Seconds after a jump of the clock until it is trusted."""
+
+
+async def rows(neighbour: Neighbour) -> tuple[int, int, int]:
+    """Threads, messages and wishes in the store."""
+    return await neighbour.store.peek(lambda tx: (len(tx.threads()), len(tx.messages()), len(tx.wishes())))
+
+
+async def test_a_thread_that_came_to_nothing_is_dropped_a_day_later(clock: MockClock) -> None:
+    """Bob offers, Alice withdraws. A day after the offer ended Bob's node and its disk know nothing of it any more,
+    and it does not answer again."""
+    async with open_town() as town:
+        await town.open("Market", meeting=True)
+        alice, bob = await town.open("Alice"), await town.open("Bob", catalogue=car_hire())
+        intent = (await alice.desk.ask(SKIING, 10))["intent"]["id"]
+        await wait_offers(alice, intent, 1)
+        await alice.desk.withdraw(intent)
+        await wait_over(bob, intent)
+        await wait_settled(alice)
+        assert len(bob.node.threads) == 1
+        let_pass(town, 2 * 3600 + DAY // 2)
+        await trio.sleep(SETTLED)
+        assert len(bob.node.threads) == 1
+        let_pass(town, DAY)
+        await wait_until(bob, lambda node: len(node.threads) == 0, 2000)
+        assert await rows(bob) == (0, 0, 0)
+        assert bob.node.vendor._by_offer == bob.node.vendor._contacts == {}
+        assert bob.node.vendor.counters["offered"] == 1
+        assert len(alice.node.threads) == 1, "it is on the record of her wish"
+
+
+async def test_a_wish_without_a_contract_is_dropped_after_a_month(clock: MockClock) -> None:
+    """Two of Alice's wishes end, one with a contract. After 31 days the other is gone, with its threads, in memory and
+    on disk; the contract is there, and all of it survives a restart."""
+    async with open_town() as town:
+        await town.open("Market", meeting=True)
+        alice, bob = await town.open("Alice"), await town.open("Bob", catalogue=car_hire())
+        lost = (await alice.desk.ask(SKIING, 10))["intent"]["id"]
+        await wait_offers(alice, lost, 1)
+        await alice.desk.withdraw(lost)
+        made = (await alice.desk.ask(SKIING, 10))["intent"]["id"]
+        (offer,) = (await wait_offers(alice, made, 1))["offers"]
+        contract = (await alice.desk.accept(offer["id"], "alice@example.org", None, [], 20))["contract"]["id"]
+        await wait_state(bob, contract, "confirmed")
+        for days in (1, 28):
+            let_pass(town, days * DAY)
+            await trio.sleep(SETTLED)
+            assert len(alice.node.requester.wishes()) == 2
+        let_pass(town, 3 * DAY)
+        await wait_until(alice, lambda node: len(node.requester.wishes()) == 1, 2000)
+        for life in range(2):
+            assert [wish.root.hex() for wish in alice.node.requester.wishes()] == [made]
+            assert (await alice.desk.show(contract))["contract"]["state"] == "confirmed"
+            threads, messages, wishes = await rows(alice)
+            assert (threads, wishes) == (1, 1)
+            assert messages > 4
+            if not life:
+                await alice.crash()
+                await alice.start()
+        await wait_until(bob, lambda node: len(node.threads) == 1, 2000)
+        assert (await bob.desk.show(contract))["contract"]["state"] == "confirmed"
