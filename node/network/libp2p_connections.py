@@ -84,6 +84,8 @@ class Connections:
         self._on_stream = on_stream
         self._live: dict[Yamux, Connection] = {}
         self._handshakes: Counter[str] = Counter()
+        self._under_way: dict[Pipe, str] = {}
+        """Inbound handshakes and whence they come, oldest first; the same as `_handshakes` counts."""
 
     def statistics(self) -> dict[str, int]:
         live = self._live.values()
@@ -130,15 +132,14 @@ class Connections:
             pipe.abort()
             return
         self._handshakes[host] += 1
+        self._under_way[pipe] = host
         try:
             connection = await self._be_shaken_hands(pipe)
         except Exception:
             self._counts["handshakes_failed"] += 1
             return
         finally:
-            self._handshakes[host] -= 1
-            if not self._handshakes[host]:
-                del self._handshakes[host]
+            self._handshake_over(pipe)
         if connection is not None:
             await self._attend(connection)
 
@@ -159,10 +160,32 @@ class Connections:
         inbound = [each.pipe.get_remote_address()[0] for each in self._live.values() if not each.outbound]
         # Who fills all places must not keep us from dialling: those we choose are not all one enemy.
         places = limits.connections - min(limits.kept_for_dials, limits.connections // 5)
-        if self.closing or len(self._live) >= limits.connections or len(inbound) + self._handshakes.total() >= places:
+        if self.closing or len(self._live) >= limits.connections or len(inbound) >= places:
             return True
-        if self._handshakes.total() >= limits.handshakes:
+        if self._is_over_its_part(host, inbound):
             return True
+        if self._handshakes.total() >= min(limits.handshakes, places - len(inbound)):
+            self._give_one_up()
+        return False
+
+    def _give_one_up(self) -> None:
+        """The oldest handshake from where most come: an honest one takes a few round trips, and who says nothing from
+        a dozen addresses waits in vain on each of them."""
+        most = max(self._handshakes.values())
+        oldest = next(pipe for pipe, host in self._under_way.items() if self._handshakes[host] == most)
+        self._counts["handshakes_given_up"] += 1
+        self._handshake_over(oldest)
+        oldest.abort()
+
+    def _handshake_over(self, pipe: Pipe) -> None:
+        host = self._under_way.pop(pipe, None)
+        if host is not None:
+            self._handshakes[host] -= 1
+            if not self._handshakes[host]:
+                del self._handshakes[host]
+
+    def _is_over_its_part(self, host: str, inbound: list[str]) -> bool:
+        limits = self._limits
         if ipaddress.ip_address(host).is_private and not limits.cap_private_addresses:
             return False
         here = _place_of(host)

@@ -118,7 +118,7 @@ class Peer:
 class Topic:
     """A topic we carry."""
 
-    __slots__ = ("active", "bringers", "heard", "late", "lags", "mesh", "name", "newcomers", "silent")
+    __slots__ = ("active", "bringers", "heard", "lags", "late", "mesh", "name", "newcomers", "silent")
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -104,7 +104,8 @@ class Meshes:
         if refusal == "early":
             peer.early_grafts += 1
             self._blame_early(peer, topic.name, now)
-        self.prune(peer, topic.name, self._params.prune_backoff, now)
+        wait = self._params.full_backoff if refusal == "full" else self._params.prune_backoff
+        self.prune(peer, topic.name, wait, now)
 
     def _refusal(self, topic: Topic, peer: Peer, now: float) -> str | None:
         if peer.static:
@@ -241,6 +242,8 @@ class Meshes:
 
     def _lags(self, topic: Topic) -> bool:
         """As of the last look, or by what was heard since."""
+        if not self._scores.on:
+            return False
         return topic.lags or (topic.heard >= self._params.lag_messages and 2 * topic.late > topic.heard)
 
     def _make_room(self, topic: Topic, now: float) -> bool:

@@ -1,8 +1,9 @@
 """What Mallory puts on the wire: frames that are not what they seem, and copies that would mute the real one."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import TypeAlias
 
 from protocol.codec import encode
 from protocol.envelope import Realm, read_frame, sign
@@ -12,6 +13,7 @@ from protocol.gossip.rpc import (
     encode_graft,
     encode_ihave,
     encode_iwant,
+    encode_prune,
     encode_publish,
     encode_subscription,
 )
@@ -22,6 +24,9 @@ from tests.protocol.people import WISH, twin_of, wish
 
 TOPIC = f"intentcast/1/{NET}/intent/mobility"
 DIVISION = "mobility"
+
+Flood: TypeAlias = Callable[[random.Random], Iterator[bytes]]
+"""RPCs without end."""
 
 SMALL_ORDER_KEY = bytes([1]) + bytes(31)
 """The neutral element: as a key it would verify nearly everything, where a library lets it."""
@@ -164,9 +169,10 @@ def iwant_flood(rng: random.Random, wanted: bytes) -> Iterator[bytes]:
 
 
 def graft_flood(rng: random.Random) -> Iterator[bytes]:
-    """Into the mesh, whatever the answer."""
+    """Into the mesh and out of it, whatever the answer."""
     while True:
         yield encode_control([encode_graft(TOPIC)])
+        yield encode_control([encode_prune(TOPIC, 60)])
 
 
 def id_flood(rng: random.Random) -> Iterator[bytes]:

@@ -16,10 +16,13 @@ from node.network.seam import Network
 from node.requester import POOL
 from protocol.board import Board
 from protocol.envelope import Item
-from protocol.framing import frame_with_length
+from protocol.framing import Deframer, frame_with_length
 from protocol.gossip.rpc import _text_field
+from protocol.intent import Intent
 from protocol.keys import BoxKey, SigningKey
 from protocol.letter import write_letter
+from protocol.limits import MAX_ITEM
+from protocol.match import match
 from protocol.message import Draft, Message
 from protocol.offer import Line, Offer, Vendor
 from protocol.terms import Fact, Money
@@ -126,7 +129,9 @@ async def _tell(honest: HonestTown, name: str, frames: list[bytes]) -> int:
 # ------------------------------------------------------------------------------------------------------- offers
 
 
-async def offer_flood(bots: int = 500, subnets: int = 5, peers: int = 25, *, measure_lag: bool = False) -> list[Figure]:
+async def offer_flood(
+    bots: int = 500, subnets: int = 5, peers: int = 25, *, max_offers: int = 30, measure_lag: bool = False
+) -> list[Figure]:
     """T19: vendor bots answer one wish with the best price of all, ten honest vendors come when the pool is full, and
     the rest of the bots after them. Nobody is known. Each bot has a key of its own; they share peers and subnets."""
     async with AsyncExitStack() as stack:
@@ -136,7 +141,7 @@ async def offer_flood(bots: int = 500, subnets: int = 5, peers: int = 25, *, mea
         assert town.world is not None
         await town.open("Market", meeting=True, address="/ip4/8.1.1.1/tcp/4001")
         alice = await town.open("Alice", address="/ip4/8.2.2.2/tcp/4001", path=path)
-        asked = await alice.desk.ask(SKIING, 10)
+        asked = await alice.desk.ask({**SKIING, "max_offers": max_offers}, 10)
         wish = alice.node.requester.wish(bytes.fromhex(asked["intent"]["id"]))
         assert wish is not None
         most = POOL * wish.intent.max_offers
@@ -194,6 +199,7 @@ async def offer_flood(bots: int = 500, subnets: int = 5, peers: int = 25, *, mea
 
 
 def _cheap_offer(wish: Message, number: int) -> Item:
+    assert isinstance(wish.body, Intent)
     offer = Offer(
         Vendor(f"Bot {number}"),
         "mobility.car",
@@ -201,13 +207,18 @@ def _cheap_offer(wish: Message, number: int) -> Item:
         Money(100, "EUR"),
         props=(Fact("drive", "4x4"), Fact("winter_tyres", True)),
         meets=("drive", "winter_tyres"),
+        when=wish.body.when,
+        where=wish.body.where,
     )
+    found = match(wish.body, offer)
+    assert found.answers
+    assert not found.deviates, "nobody answers this wish better"
     key, box = SigningKey(seed_of(f"bot {number} signs")), BoxKey(seed_of(f"bot {number} reads"))
     salt, nonce = seed_of(f"bot {number} salt")[:16], seed_of(f"bot {number} nonce")[:24]
     draft = Draft(
         "offer", offer, NET, wish.head.at, wish.head.at + 7200, 0, salt, ref=wish.id, root=wish.root, to=wish.author
     )
-    return write_letter(draft, key, box, wish.body.box, own_is_box=False, n=0, nonce=nonce)[1]  # type: ignore[union-attr]
+    return write_letter(draft, key, box, wish.body.box, own_is_box=False, n=0, nonce=nonce)[1]
 
 
 def _open_peer(world: MemoryWorld, number: int, subnet: int) -> Any:
@@ -221,11 +232,10 @@ async def _offer_all(alice: Neighbour, crowd: list[Network], letters: list[Item]
     async def offer(network: Network, mine: list[Item]) -> None:
         await network.dial(alice.address)
         stream = await network.open_stream(alice.peer_id, PROTOCOL)
-        for item in mine:
-            await stream.send_all(frame_with_length(item.encoded()))
-            answered = 0
-            while not answered:
-                answered = len(await stream.receive_some())
+        await stream.send_all(b"".join(frame_with_length(item.encoded()) for item in mine))
+        deframer, answered = Deframer(MAX_ITEM), 0
+        while answered < len(mine):
+            answered += len(deframer.feed(await stream.receive_some()))
         await stream.close()
 
     async with trio.open_nursery() as nursery:

@@ -51,13 +51,14 @@ class FloorLink:
     async def read(self) -> None:
         count = 0
         buffer = bytearray()
-        while data := await self._stream.receive_some(65_536):
-            buffer += data
-            while len(buffer) >= 4 and len(buffer) >= 4 + (size := int.from_bytes(buffer[:4], "big")):
-                rpc = self._cipher.decrypt(count.to_bytes(12, "little"), bytes(buffer[4 : 4 + size]), None)
-                del buffer[: 4 + size]
-                count += 1
-                self._heard(self, rpc)
+        async with self._stream:
+            while data := await self._stream.receive_some(65_536):
+                buffer += data
+                while len(buffer) >= 4 and len(buffer) >= 4 + (size := int.from_bytes(buffer[:4], "big")):
+                    rpc = self._cipher.decrypt(count.to_bytes(12, "little"), bytes(buffer[4 : 4 + size]), None)
+                    del buffer[: 4 + size]
+                    count += 1
+                    self._heard(self, rpc)
 
 
 class FloorNode:

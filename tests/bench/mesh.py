@@ -5,6 +5,7 @@ import random
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 import trio
@@ -20,6 +21,9 @@ from protocol.gossip import Params
 from .phases import Flights, measure, report
 from .plan import DIVISION, Plan
 from .rss import resident_bytes
+
+OpenNetwork = Callable[[int], AbstractAsyncContextManager[Network]]
+"""The number of a node -> its network."""
 
 
 class OurMesh:
@@ -45,7 +49,7 @@ class OurMesh:
 _RECEIVED = ("message.accepted", "message.duplicate", "message.ignored", "message.rejected")
 
 
-async def run_mesh(plan: Plan) -> dict[str, Any]:
+async def run_mesh(open_network: OpenNetwork, plan: Plan) -> dict[str, Any]:
     flights = Flights(plan)
 
     async def on_heard(batch: list[Heard]) -> None:
@@ -94,25 +98,21 @@ def _is_ready(mesh: OurMesh, gossips: list[Gossip], links: list[int], plan: Plan
     return heard and full
 
 
-open_network: Callable[[int], AbstractAsyncContextManager[Network]]
-
-
 def _seed(number: int) -> bytes:
     return hashlib.sha256(b"bench node %d" % number).digest()
 
 
-def main() -> None:
-    global open_network
-    kind = sys.argv.pop(1)
-    if kind == "libp2p":
-        from node.network.libp2p import open_libp2p_network
+def over_libp2p() -> OpenNetwork:
+    from node.network.libp2p import open_libp2p_network  # a second to import, which the memory network does without
 
-        open_network = lambda number: open_libp2p_network(seed=_seed(number), listen=["/ip4/127.0.0.1/tcp/0"])  # noqa: E731
-    else:
-        world = MemoryWorld()
-        open_network = lambda number: world.open_network(_seed(number))  # noqa: E731
-    report(run_mesh)
+    return lambda number: open_libp2p_network(seed=_seed(number), listen=["/ip4/127.0.0.1/tcp/0"])
+
+
+def over_memory() -> OpenNetwork:
+    world = MemoryWorld()
+    return lambda number: world.open_network(_seed(number))
 
 
 if __name__ == "__main__":
-    main()
+    kind = sys.argv.pop(1)
+    report(partial(run_mesh, over_libp2p() if kind == "libp2p" else over_memory()))

@@ -1,6 +1,8 @@
 """Strangers who take what costs them nothing: a vendor's board, its stock, its patience and its processor."""
 
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
@@ -17,11 +19,12 @@ from protocol.intent import Intent
 from protocol.keys import BoxKey, SigningKey
 from protocol.limits import MAX_ITEM
 from protocol.message import Draft, Message, speak
-from protocol.terms import Route
+from protocol.terms import Route, When
 from tests.driver import (
     NET,
     SKIING,
     Neighbour,
+    Town,
     car_hire,
     open_town,
     seed_of,
@@ -35,7 +38,8 @@ from tests.driver import (
 def free_wish(number: int, at: int, spread: int = 0, reply: tuple[Route, ...] = ()) -> Message:
     """What the car hire answers, from a new key each time: it costs its author nothing."""
     key, box = SigningKey(seed_of(f"author {number}")), BoxKey(seed_of(f"box {number}"))
-    body = Intent("rent", "mobility.car", f"Wish {number}", box.public, spread=spread, reply=reply)
+    when = When("2027-03-20T10:00", "2027-03-25T18:00", "Europe/Paris")
+    body = Intent("rent", "mobility.car", f"Wish {number}", box.public, when=when, spread=spread, reply=reply)
     return speak(Draft("intent", body, NET, at, at + 9000, 0, bytes(16)), key)
 
 
@@ -180,24 +184,26 @@ class Dear:
                 await stream.send_all(frame_with_length(hint.encoded()))
 
 
-async def offered_to(dear: Dear, town: object, count: int) -> Neighbour:
+@asynccontextmanager
+async def offered_to(dear: Dear, town: Town, count: int) -> AsyncIterator[Neighbour]:
     """Bob, who offers so many times to a node that asks for stamps."""
-    market = await town.open("Market", meeting=True)  # type: ignore[attr-defined]
-    bob = await town.open("Bob", catalogue=car_hire())  # type: ignore[attr-defined]
-    network = await town.stack.enter_async_context(town.world.open_network(seed_of("Mallory")))  # type: ignore[attr-defined]
-    network.serve(PROTOCOL, dear.answer)
-    await market.node.gossip.wait_subscriber("mobility")
-    reply = (Route("direct", network.addresses[0]),)
-    for number in range(count):
-        publish(market, free_wish(number, market.clock.now(), reply=reply))
-    return bob  # type: ignore[no-any-return]
+    market = await town.open("Market", meeting=True)
+    bob = await town.open("Bob", catalogue=car_hire())
+    assert market.clock is not None
+    assert town.world is not None
+    async with town.world.open_network(seed_of("Mallory")) as network:
+        network.serve(PROTOCOL, dear.answer)
+        await market.node.gossip.wait_subscriber("mobility")
+        reply = (Route("direct", network.addresses[0]),)
+        for number in range(count):
+            publish(market, free_wish(number, market.clock.now(), reply=reply))
+        yield bob
 
 
 async def test_a_stamp_that_is_asked_for_is_found(clock: MockClock) -> None:
     """It is the same item, but for the stamp."""
     dear = Dear(12)
-    async with open_town() as town:
-        await offered_to(dear, town, 1)
+    async with open_town() as town, offered_to(dear, town, 1):
         with trio.fail_after(60):
             await dear.stamped.wait()
         assert item_stamp_bits(dear.items[-1]) >= 12
@@ -220,8 +226,7 @@ async def test_stamps_are_mined_one_at_a_time_and_on_a_budget(
         return found
 
     monkeypatch.setattr(delivery, "_find_stamp", watched)
-    async with open_town() as town:
-        bob = await offered_to(Dear(22), town, 20)
+    async with open_town() as town, offered_to(Dear(22), town, 20) as bob:
         await wait_until(bob, lambda node: node.delivery.counters["stamps_over_share"] >= 19 and calls >= 3)
         assert len(bob.node.delivery._to_mine) == 1
         assert most == 1

@@ -1,0 +1,124 @@
+"""Each behaviour of the kit by itself: that it is seen for what it is, counted by name, and mutes nobody."""
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from protocol.gossip.rpc import encode_publish, message_id
+from tests.driver import wait_until
+
+from . import frames
+from .frames import DIVISION, TOPIC
+from .mallory import open_mallory, open_sybils
+from .town import HonestTown, open_honest_town
+
+EXPECTED = {
+    "garbage": {"not_msgpack", "not_canonical", "frame", "type", "text", "count", "key", "range", "depth"},
+    "unsigned": {"signature"},
+    "oversize": {"size"},
+    "deep": {"depth"},
+    "wrong_realm": {"signature"},
+    "other_net": {"net"},
+    "weak_key": {"signature"},
+    "loose_spelling": {"not_canonical"},
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+async def test_a_bad_frame_is_refused_by_name(name: str, clock: MockClock) -> None:
+    """One is enough to be out of the mesh; what is over the size of a message does not even reach the board."""
+    async with open_honest_town(2) as honest, open_mallory(honest.world) as mallory:
+        victim = honest.nodes[0]
+        peer = await mallory.befriend(victim.address)
+        await mallory.publish(peer, honest.forger.bad()[name])
+        router = victim.node.gossip._router
+        await wait_until(victim, lambda _node: any("rejected" in name for name in router.statistics().counters))
+        counters = router.statistics().counters
+        assert {word.rpartition(".")[2] for word in counters if "message.rejected." in word} <= EXPECTED[name]
+        score = router.score(mallory.network.peer_id, trio.current_time())
+        assert score is not None
+        assert score.total < 0
+        assert honest.part(await honest.talk(1, 2)) == 1
+
+
+async def heard_by(honest: HonestTown, frame: bytes, message_id: bytes) -> None:
+    """The real one comes, from an honest node, and is believed by the victim."""
+    author = honest.nodes[1]
+    honest.said[message_id] = author.name, trio.current_time()
+    assert author.node.gossip.hear(DIVISION, frame).accepted
+    author.node.gossip.publish(DIVISION, frame)
+    await wait_until(honest.nodes[0], lambda _node: "Honest 0" in honest.heard.get(message_id, {}))
+
+
+async def test_bad_copies_do_not_mute_the_real_one(clock: MockClock) -> None:
+    """Mallory is faster than Alice: she dresses up her wish, says it on other channels and with a broken signature.
+    Then it comes as Alice said it, and Victor believes it."""
+    async with open_honest_town(2) as honest, open_sybils(honest.world, 3) as crowd:
+        victim, wish = honest.nodes[0], honest.forger.good()
+        broken = wish.frame[:60] + bytes([wish.frame[60] ^ 1]) + wish.frame[61:]
+        copies = [frames.dressed(wish.frame), frames.cross_topic(wish.frame), [encode_publish(TOPIC, broken)]]
+        for mallory, mine in zip(crowd, copies, strict=True):
+            peer = await mallory.befriend(victim.address)
+            await mallory.say(peer, *mine)
+        await trio.sleep(2)
+        assert victim.node.board.counters["accepted"] == 0
+        await heard_by(honest, wish.frame, wish.id)
+
+
+async def test_twins_are_one(clock: MockClock) -> None:
+    """An author signs her wish twice. Both verify, and it is one wish."""
+    async with open_honest_town(2) as honest, open_mallory(honest.world) as mallory:
+        victim = honest.nodes[0]
+        peer = await mallory.befriend(victim.address)
+        await mallory.publish(peer, *frames.twins(victim.node.clock.now()))
+        await wait_until(victim, lambda node: node.board.counters["seen"] == 1)
+        assert victim.node.board.counters["accepted"] == len(victim.node.board) == 1
+
+
+async def test_broken_rpcs_end_in_deafness(clock: MockClock) -> None:
+    """What no implementation sends is blamed, and after a dozen nobody listens."""
+    async with open_honest_town(2) as honest, open_mallory(honest.world) as mallory:
+        victim = honest.nodes[0]
+        peer = await mallory.befriend(victim.address)
+        for _ in range(4):
+            await mallory.say(peer, *frames.broken_rpcs(mallory.rng))
+        await wait_until(victim, lambda node: node.gossip._router.statistics().counters.get("rpc.graylisted", 0) > 0)
+        assert sum(n for word, n in victim.node.gossip.counters.items() if "misbehaved" in word) > 10
+        assert honest.part(await honest.talk(1, 2)) == 1
+
+
+@pytest.mark.parametrize(
+    ("flood", "bound"),
+    [
+        (frames.subscription_flood, "subscription.foreign"),
+        (frames.ihave_flood, "promise.broken"),
+        (frames.graft_flood, "graft.early"),
+        (frames.id_flood, "rpc.graylisted"),
+    ],
+)
+async def test_floods_are_bounded_and_counted(flood: frames.Flood, bound: str, clock: MockClock) -> None:
+    """Twenty RPCs a second for ten seconds: the counter that says so grows, and the honest hear each other."""
+    async with open_honest_town(2) as honest, open_mallory(honest.world) as mallory:
+        victim = honest.nodes[0]
+        peer = await mallory.befriend(victim.address)
+        await mallory.flood(peer, flood(mallory.rng), 20, 10)
+        await trio.sleep(4)
+        counters = victim.node.gossip._router.statistics().counters
+        assert counters.get(bound, 0) > 0, sorted(counters)
+        assert honest.part(await honest.talk(1, 2)) == 1
+
+
+async def test_one_message_is_given_to_one_peer_thrice(clock: MockClock) -> None:
+    """However often it is wanted."""
+    async with open_honest_town(2) as honest, open_mallory(honest.world) as mallory:
+        victim = honest.nodes[0]
+        peer = await mallory.befriend(victim.address, graft=False)
+        honest.speak(1)
+        await wait_until(victim, lambda node: node.board.counters["accepted"] == 1)
+        mid = message_id(TOPIC, next(iter(victim.node.board)).message.frame)
+        before = victim.node.gossip._router.statistics().counters.get("iwant.served", 0)
+        await mallory.flood(peer, frames.iwant_flood(mallory.rng, mid), 5, 3)
+        await trio.sleep(1)
+        counters = victim.node.gossip._router.statistics().counters
+        assert counters["iwant.served"] - before <= 3
+        assert counters["iwant.over_served"] > 10

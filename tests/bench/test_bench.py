@@ -1,0 +1,81 @@
+"""The benchmark measures what it says: its parts, and one small run of each side in Python."""
+
+import time
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from protocol.board import Board
+
+from .contest import percentile
+from .floor import run_floor
+from .goals import Goal
+from .mesh import over_memory, run_mesh
+from .phases import Authors
+from .plan import DIVISION, NET, Plan, circulant, plan_for
+
+
+def test_every_node_has_as_many_links() -> None:
+    for nodes, degree in ((10, 9), (20, 12), (50, 12), (4, 3)):
+        links = circulant(nodes, degree)
+        assert len({frozenset(link) for link in links}) == len(links) == nodes * degree // 2
+        assert set(Counter(end for link in links for end in link).values()) == {degree}
+
+
+def test_a_plan_survives_its_way_to_a_contestant() -> None:
+    plan = plan_for(20, quick=True)
+    assert Plan.parse(plan.text()) == plan
+
+
+def test_wishes_are_of_one_size_and_believed() -> None:
+    """Each is by another author, and none is refused: what is measured is admission, not refusal."""
+    plan = plan_for(10, authors=20)
+    authors = Authors(plan)
+    board = Board(NET)
+    frames = [authors.frame(number) for number in range(20)]
+    assert {len(frame) for frame in frames} == {plan.bytes}
+    assert all(board.hear(frame, DIVISION, "somebody", int(time.time())).accepted for frame in frames)
+
+
+@pytest.mark.parametrize(("value", "at_least", "met"), [(2.1, True, True), (1.9, True, False), (1.9, False, True)])
+def test_a_goal_knows_its_direction(value: float, at_least: bool, met: bool) -> None:
+    assert Goal("x", value, 2.0, at_least).met is met
+
+
+def test_what_is_lost_shows_in_the_percentiles() -> None:
+    assert percentile([0.01] * 98 + [None, None], 99) == 3600.0
+    assert percentile([0.01] * 98 + [None, None], 50) == 0.01
+
+
+SMALL = replace(
+    plan_for(4, authors=500),
+    settle=0.0,
+    warm_messages=2,
+    idle_messages=2,
+    idle_pause=0.0,
+    load_rate=20.0,
+    load_seconds=0.1,
+    flow_seconds=0.1,
+    settle_garbage=False,
+)
+
+
+def check(result: dict[str, Any]) -> None:
+    flow = result["flow"]
+    assert None not in result["idle"] + result["load"]
+    assert flow["lost"] == 0
+    assert flow["copies"] >= flow["deliveries"] > 0
+    assert flow["deliveries"] % 3 == 0  # each message to the three others
+
+
+@pytest.mark.live
+async def test_our_side_delivers_everything_it_counts() -> None:
+    """Four nodes, the shortest phases, real time: heartbeats are what it waits for."""
+    check(await run_mesh(over_memory(), SMALL))
+
+
+@pytest.mark.live
+async def test_the_floor_does_too() -> None:
+    check(await run_floor(SMALL))
