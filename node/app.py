@@ -24,6 +24,7 @@ from .delivery import Delivery
 from .desk import Desk
 from .events import EventLog
 from .forgetting import forget
+from .garbage import settle
 from .gossip import Gossip
 from .home import Home
 from .network.seam import ListenError, Network
@@ -85,7 +86,7 @@ async def open_node(config: Config) -> AsyncIterator[Node]:
             )
         except ListenError as error:
             raise Trouble("listen", str(error), "Choose another address with --listen.") from None
-        yield await stack.enter_async_context(
+        node = await stack.enter_async_context(
             run_node(
                 network,
                 store,
@@ -101,6 +102,8 @@ async def open_node(config: Config) -> AsyncIterator[Node]:
                 params=Params(heartbeat_interval=config.heartbeat, flood_publish=config.net != "main"),
             )
         )
+        settle()
+        yield node
 
 
 @asynccontextmanager

@@ -220,6 +220,8 @@ def _rule_reader(rule: Any) -> Reader:
             return _int_reader(rule)
         case Bin():
             return _bin_reader(rule)
+        case Choice():
+            return _choice_reader(rule)
         case _:
             return _any_reader(rule)
 
@@ -255,6 +257,17 @@ def _int_reader(rule: Int) -> Reader:
         raise _Ill(str(rule.check(value)))
 
     return read_int
+
+
+def _choice_reader(rule: Choice) -> Reader:
+    words = frozenset(rule.words)
+
+    def read_choice(value: Any) -> Any:
+        if type(value) is str and value in words:
+            return value
+        raise _Ill(str(rule.check(value)))
+
+    return read_choice
 
 
 def _bin_reader(rule: Bin) -> Reader:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class NetLimits:
     """Times in seconds, all others counts."""
 
-    connections: int = 160  # a mesh of degree 12 and leaves around it; each costs about 0.15 MB
+    connections: int = 160  # a mesh of degree 12 and leaves around it; each costs about 0.04 MB
     kept_for_dials: int = 32  # of those, for links of our own choosing; a fifth at most
     inbound_per_address: int = 8  # live or under way, from one public IPv4 address or IPv6 /64
     inbound_per_subnet: int = 32  # the same from one IPv4 /24 or IPv6 /48

@@ -126,7 +126,7 @@ class Topic:
         self.heard = self.late = 0
         """Messages accepted; of these, with IWANT: the mesh should have brought them before."""
         self.active: dict[Peer, None] = {}
-        """Who brought something without being asked, new or not."""
+        """Of the mesh, who brought something without being asked, new or not."""
         self.bringers: dict[Peer, None] = {}
         """Who brought what was late."""
         # And what that look found:

@@ -53,6 +53,7 @@ class Meshes:
 
     def exit(self, topic: Topic, peer: Peer, now: float) -> None:
         topic.silent.pop(peer, None)
+        topic.active.pop(peer, None)
         if topic.mesh.pop(peer, None) is not None:
             self._scores.left_mesh(peer.standing, topic.name, now)
 
@@ -224,8 +225,9 @@ class Meshes:
         if topic.heard < self._params.lag_messages:
             return
         topic.lags = 2 * topic.late > topic.heard
+        active, topic.active = topic.active, {}
         if topic.lags:
-            topic.silent = {peer: None for peer in topic.mesh if peer not in topic.active}
+            topic.silent = {peer: None for peer in topic.mesh if peer not in active}
             fresh = [
                 peer
                 for peer in topic.bringers
@@ -238,7 +240,6 @@ class Meshes:
             topic.silent.clear()
             topic.bringers.clear()
         topic.heard = topic.late = 0
-        topic.active.clear()
 
     def _lags(self, topic: Topic) -> bool:
         """As of the last look, or by what was heard since."""
@@ -248,7 +249,8 @@ class Meshes:
 
     def _make_room(self, topic: Topic, now: float) -> bool:
         """One of those who bring nothing goes."""
-        silent = list(topic.silent) or [peer for peer in topic.mesh if peer not in topic.active]
+        suspected = topic.silent if topic.lags else topic.mesh
+        silent = [peer for peer in suspected if peer not in topic.active]
         for peer in draw(silent, 1, self._rng):
             self._counts["prune.silent"] += 1
             self.exit(topic, peer, now)

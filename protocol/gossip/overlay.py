@@ -96,6 +96,8 @@ class Overlay:
             return None
         for name in list(peer.topics):
             self.unsubscribe(peer, name, now)
+        for topic in self.topics.values():
+            topic.bringers.pop(peer, None)
         self.meshes.located -= bool(peer.subnet)
         self.shares.leave(peer.share)
         self.watch.went(peer)
@@ -144,8 +146,6 @@ class Overlay:
         if topic is not None:
             self.meshes.exit(topic, peer, now)
             topic.newcomers.pop(peer, None)
-            topic.active.pop(peer, None)
-            topic.bringers.pop(peer, None)
         fanout = self.fanouts.get(name)
         if fanout is not None:
             fanout.peers.pop(peer, None)

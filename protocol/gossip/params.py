@@ -139,8 +139,8 @@ class Params:
     unsubscribe_backoff: float = 10.0
     """Seconds until a pruned peer may graft again. Shorter when we left the topic, so that we can come back soon."""
     full_backoff: float = 15.0
-    """Seconds until whom we had no room for may ask again. Neither did anything wrong, and when our mesh turns out to be
-    full of silence, those who could help must not still be waiting."""
+    """Seconds until whom we had no room for may ask again. Nobody did anything wrong, and when our mesh turns out to
+    be full of silence, those who could help must not still be waiting."""
     graft_flood: float = 10.0
     """Seconds after a PRUNE within which a GRAFT counts twice: no clock is that wrong."""
     max_backoff: float = 600.0

@@ -324,7 +324,7 @@ class Router:
         mid = message_id(name, data)
         # When it was asked for: the promise is kept, whatever the message is worth.
         was_asked = bool(peer.asked) and peer.asked.pop(mid, None) is not None
-        if not was_asked:
+        if not was_asked and peer in topic.mesh:
             topic.active[peer] = None
         if mid in self._seen:
             peer.duplicates += 1

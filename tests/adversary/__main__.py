@@ -1,6 +1,6 @@
 """What attacks come to, figure by figure. Exits 1 when a goal is missed.
 
-    scripts/adversary [--long] [T2 T19 ...]
+    scripts/adversary [--long] [--coverage SECONDS] [T2 T19 ...]
 
 The short form takes under a minute; the long one is that of the table in README.md, and takes a quarter of an hour.
 """
@@ -45,7 +45,7 @@ def guided(seconds: int) -> list[Figure]:
     return found
 
 
-def attacks(long: bool) -> dict[str, list[Attack]]:
+def attacks(long: bool, coverage_seconds: int) -> dict[str, list[Attack]]:
     wire, mesh, node, transport = wire_attacks, mesh_attacks, node_attacks, transport_attacks
 
     def size(short: Any, full: Any) -> Any:
@@ -53,8 +53,8 @@ def attacks(long: bool) -> dict[str, list[Attack]]:
 
     return {
         "T1": [
-            lambda: wire.mutants(size(6_000, 100_000), size(4_000, 100_000)),
-            lambda: guided(size(2, 600)),
+            lambda: wire.mutants(size(6_000, 120_000), size(4_000, 100_000)),
+            lambda: guided(coverage_seconds),
         ],
         "T2": [real(mesh.invalid_flood, size(5, 60))],
         "T3": [virtual(mesh.valid_flood, size(1_000, 10_000))],
@@ -77,12 +77,13 @@ def attacks(long: bool) -> dict[str, list[Attack]]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/adversary", description="Attack a node, and see what comes of it.")
     parser.add_argument("--long", action="store_true", help="as in the table: a quarter of an hour")
+    parser.add_argument("--coverage", type=int, help="seconds of coverage-guided fuzzing for each reader: 2, long 600")
     parser.add_argument("threats", nargs="*", help="only these, T2 for example")
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     began = time.perf_counter()
     missed = 0
-    for threat, runs in attacks(options.long).items():
+    for threat, runs in attacks(options.long, options.coverage or (600 if options.long else 2)).items():
         if options.threats and threat not in options.threats:
             continue
         for run in runs:

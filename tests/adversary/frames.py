@@ -83,7 +83,7 @@ class Forger:
         return b"\xdc\x00\x03" + self.good().frame[1:]
 
     def _signed(self, realm: Realm, net: str) -> bytes:
-        payload = replace(self.draft(), net=net).payload()
+        payload = replace(self.draft(), net=net, stamp=bytes(8)).payload()
         return sign(payload, SigningKey(self.rng.randbytes(32)), realm, net)
 
     def bad(self) -> dict[str, bytes]:

@@ -147,10 +147,10 @@ async def offer_flood(
         most = POOL * wish.intent.max_offers
         letters = []
         for number in range(bots):
-            letters.append(_cheap_offer(wish.revision, number))
+            letters.append(best_offer(wish.revision, number))
             await trio.lowlevel.checkpoint()
         crowd = [
-            await stack.enter_async_context(_open_peer(town.world, number, number % subnets)) for number in range(peers)
+            await stack.enter_async_context(open_peer(town.world, number, number % subnets)) for number in range(peers)
         ]
         lags: list[float] = []
         largest = 0
@@ -166,7 +166,7 @@ async def offer_flood(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watch)
             early = bots * 4 // 5
-            await _offer_all(alice, crowd, letters[:early])
+            await offer_all(alice, crowd, letters[:early])
             honest = [
                 await town.open(
                     f"Shop {n}", address=f"/ip4/8.{n + 10}.0.1/tcp/4001", catalogue=car_hire(f"{50 + n}.00")
@@ -176,7 +176,7 @@ async def offer_flood(
             for shop in honest:
                 await wait_until(shop, lambda node: node.vendor.counters["offered"] == 1)
             await trio.sleep(2)
-            await _offer_all(alice, crowd, letters[early:])
+            await offer_all(alice, crowd, letters[early:])
             await trio.sleep(3)  # what left the pool leaves the store
             nursery.cancel_scope.cancel()
         pool = alice.node.threads.of_root(wish.root)
@@ -198,7 +198,7 @@ async def offer_flood(
         return found
 
 
-def _cheap_offer(wish: Message, number: int) -> Item:
+def best_offer(wish: Message, number: int) -> Item:
     assert isinstance(wish.body, Intent)
     offer = Offer(
         Vendor(f"Bot {number}"),
@@ -221,12 +221,12 @@ def _cheap_offer(wish: Message, number: int) -> Item:
     return write_letter(draft, key, box, wish.body.box, own_is_box=False, n=0, nonce=nonce)[1]
 
 
-def _open_peer(world: MemoryWorld, number: int, subnet: int) -> Any:
+def open_peer(world: MemoryWorld, number: int, subnet: int) -> Any:
     address = f"/ip4/9.{subnet >> 8}.{subnet & 255}.{number // 250 + number % 250 + 1}/tcp/{4000 + number}"
     return world.open_network(f"bots' peer {number}", address=address)
 
 
-async def _offer_all(alice: Neighbour, crowd: list[Network], letters: list[Item]) -> None:
+async def offer_all(alice: Neighbour, crowd: list[Network], letters: list[Item]) -> None:
     """All at once, each peer its part on one stream; until every letter was answered, by an ack or a hint."""
 
     async def offer(network: Network, mine: list[Item]) -> None:

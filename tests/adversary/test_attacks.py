@@ -1,10 +1,14 @@
 """The attacks of scripts/adversary in small, each with the goals of the long form."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+import trio
 from trio.testing import MockClock
+
+from tests.driver import SKIING, car_hire, open_town, wait_offers, wait_until
 
 from . import mesh_attacks, node_attacks, points, transport_attacks, wire_attacks
 from .figures import Figure
@@ -40,6 +44,43 @@ async def test_vendor_bots_do_not_crowd_out_vendors(clock: MockClock) -> None:
     """Sixty bots of five subnets, with the best offers there can be, and a pool for thirty: ten honest vendors who come
     when it is full are in it."""
     expect(await node_attacks.offer_flood(60, 5, 20, max_offers=3))
+
+
+async def test_a_vendor_with_a_contract_is_let_in_whatever_the_crowd(clock: MockClock) -> None:
+    """Bots of forty subnets fill a pool for ten with the best offers. Nobody else comes in, but Bob, who kept his word
+    once; and what was passed over is in no store, also after a restart."""
+    async with AsyncExitStack() as stack:
+        town = await stack.enter_async_context(open_town())
+        assert town.world is not None
+        await town.open("Market", meeting=True)
+        alice, bob = await town.open("Alice"), await town.open("Bob", catalogue=car_hire())
+        first = (await alice.desk.ask(SKIING, 10))["intent"]["id"]
+        (offer,) = (await wait_offers(alice, first, 1))["offers"]
+        await alice.desk.accept(offer["id"], "alice@example.org", None, [], 20)
+        await bob.stop()
+        await alice.crash()
+        await alice.start()
+        asked = await alice.desk.ask({**SKIING, "max_offers": 1}, 10)
+        wish = alice.node.requester.wish(bytes.fromhex(asked["intent"]["id"]))
+        assert wish is not None
+        letters = [node_attacks.best_offer(wish.revision, number) for number in range(40)]
+        crowd = [await stack.enter_async_context(node_attacks.open_peer(town.world, n, n)) for n in range(40)]
+        await node_attacks.offer_all(alice, crowd, letters)
+        await bob.start()
+        carol = await town.open("Carol", catalogue=car_hire())
+        for shop in (bob, carol):
+            await wait_until(shop, lambda node: node.vendor.answer_to(wish.revision.id) is not None)
+        await wait_until(carol, lambda node: node.delivery.counters["hint_busy"] == 1)
+        for _ in range(2):
+            await trio.sleep(3)
+            pool = alice.node.threads.of_root(wish.root)
+            assert len(pool) == 10
+            assert bob.node.vendor.public in {live.other for live in pool}
+            assert carol.node.vendor.public not in {live.other for live in pool}
+            rows = await alice.store.peek(lambda tx: {row.id for row in tx.threads() if row.root == wish.root})
+            assert rows == {live.id for live in pool}
+            await alice.crash()
+            await alice.start()
 
 
 @pytest.mark.parametrize("attack", [wire_attacks.spellings, wire_attacks.realms, wire_attacks.weak_keys])

@@ -39,7 +39,7 @@ def mutants(frames: int, rpcs: int, seed: int = 1) -> list[Figure]:
     for name, make in FUZZERS.items():
         tally = make(seed).run(frames // 2)
         thinnest = min(tally.stages, key=lambda stage: tally.reached[stage])
-        least = frames // 2 // 20
+        least = frames // 24
         found.append(
             at_least("T1", f"{frames // 2} {name} mutants: reached {thinnest}", tally.reached[thinnest], least)
         )

@@ -186,6 +186,64 @@ def test_a_full_but_poor_mesh_takes_in_who_has_proven_better() -> None:
     assert "bob" in alice.router.mesh(TOPIC)
 
 
+def full_mesh_of_friends(params: Params | None = None) -> Careful:
+    """Twelve with the best of scores, and Bob and Carol, for whom there is no room."""
+    alice = Careful(params)
+    alice.meet(*crowd(12), "bob", "carol")
+    for peer in crowd(12):
+        alice.hear(peer, GRAFT)
+        alice.earn(peer, 10)
+    alice.now += 20
+    alice.beat()
+    assert sorted(alice.router.mesh(TOPIC)) == crowd(12)
+    return alice
+
+
+def hear_late(alice: Careful, word: bytes, via: str, copies: Collection[str] = ()) -> None:
+    """Bob says that there is something, is asked for it and gives it; others bring it afterwards."""
+    alice.hear(via, ihave(message_id(TOPIC, word)))
+    for peer in (via, *copies):
+        alice.hear(peer, message(word))
+
+
+def test_when_hearsay_brings_most_who_answers_takes_the_place_of_who_is_silent() -> None:
+    """A covert flash: what they earned protects nobody who brings nothing any more. Those who bring at least copies
+    stay."""
+    alice = full_mesh_of_friends()
+    for number in range(4):
+        hear_late(alice, b"wish %d" % number, "bob", crowd(12)[1:])
+    assert points(alice, "peer00") > points(alice, "bob")
+    alice.now += 10
+    alice.beat()
+    assert sorted(alice.router.mesh(TOPIC)) == ["bob", *crowd(12)[1:]]
+    assert alice.said("peer00")[-1].prune == (Prune(TOPIC, 60),)
+    assert (alice.count("graft.lag"), alice.count("prune.silent")) == (1, 1)
+
+
+def test_a_full_mesh_that_lags_takes_in_who_answered_and_nobody_else() -> None:
+    alice = full_mesh_of_friends()
+    for number in range(4):
+        hear_late(alice, b"wish %d" % number, "bob", crowd(12)[1:])
+    alice.hear("carol", GRAFT)
+    assert alice.count("graft.full") == 1
+    alice.hear("bob", GRAFT)
+    assert sorted(alice.router.mesh(TOPIC)) == ["bob", *crowd(12)[1:]]
+
+
+@pytest.mark.parametrize("why", ["the mesh is as fast", "too few to tell", "all bring copies", "no scores"])
+def test_a_mesh_that_keeps_up_is_left_alone(why: str) -> None:
+    alice = full_mesh_of_friends(Params(score=None) if why == "no scores" else None)
+    for number in range(3 if why == "too few to tell" else 4):
+        hear_late(alice, b"wish %d" % number, "bob", crowd(12)[why != "all bring copies" :])
+        if why == "the mesh is as fast":
+            alice.hear("peer01", message(b"another %d" % number))
+    alice.now += 10
+    alice.beat()
+    alice.hear("bob", GRAFT)
+    assert sorted(alice.router.mesh(TOPIC)) == crowd(12)
+    assert alice.count("graft.full") == 1
+
+
 # ------------------------------------------------------------------------------------ below the gossip threshold and on
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from node.store import open_store
+from node.store import open_store_nowait
 from node.trouble import Exit, Trouble
 from protocol.exchange import Side
 from tests.driver import NET, SKIING, by_hand, open_town, wait_offers, wait_until
@@ -126,9 +126,13 @@ async def test_a_home_stays_in_its_network(clock: object) -> None:
         assert len(alice.node.board) == 1
 
 
-async def test_the_store_is_private(tmp_path: Path) -> None:
+def test_the_store_is_private(tmp_path: Path) -> None:
     """Keys, contacts and the private limit lie in it: nobody else reads it, nor its companions."""
-    async with open_store(tmp_path / "node.db") as store:
-        await store.transact(lambda tx: tx.put_meta("a", "b"))
-        for file in tmp_path.iterdir():
-            assert stat.S_IMODE(file.stat().st_mode) == 0o600, file.name
+    store = open_store_nowait(tmp_path / "node.db")
+    try:
+        store.transact_nowait(lambda tx: tx.put_meta("a", "b"))
+        files = list(tmp_path.iterdir())
+        assert len(files) == 3
+        assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    finally:
+        store.close()
