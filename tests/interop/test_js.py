@@ -58,6 +58,7 @@ MESH_OF_ONE = Params(
     flood_publish=False,
     publish_extra=0,
     prune_backoff=2,
+    full_backoff=2,
     **LONG,
 )
 
