@@ -33,14 +33,15 @@ async def forget(
     over = [wish for wish in wishes.values() if _is_old_wish(wish, now) and not threads.of_root(wish.root)]
     for wish in over:
         requester.forget(wish)
-    if gone or over:
+    vendor.forget_passed()
 
-        def work(tx: Tx) -> None:
-            tx.drop_threads([live.id for live in gone])
-            for wish in over:
-                tx.drop_wish(wish.root)
+    def work(tx: Tx) -> None:
+        tx.drop_threads([live.id for live in gone])
+        for wish in over:
+            tx.drop_wish(wish.root)
+        tx.drop_answered(now - MAX_LIFE - MAX_SKEW)  # no revision lives longer, so none of them can be heard again
 
-        await store.transact(work)
+    await store.transact(work)
 
 
 def has_contract(live: LiveThread) -> bool:

@@ -251,6 +251,10 @@ class Tx:
         columns = [t.answered.c[name] for name in AnsweredRow.__slots__]
         return [AnsweredRow(**row._mapping) for row in self._db.execute(select(*columns))]
 
+    def drop_answered(self, before: int) -> None:
+        """Forget how revisions were answered that nobody can have any more."""
+        self._db.execute(delete(t.answered).where(t.answered.c.at < before))
+
     # ------------------------------------------------------------------------------------------------- postings
 
     def put_posting(self, row: PostingRow, replaces: bytes | None) -> None:

@@ -156,6 +156,12 @@ class VendorRole:
             self._by_offer.pop(offered, None)
             self._contacts.pop(offered, None)
 
+    def forget_passed(self) -> None:
+        """What was passed over and has left the board leaves the memory too; the store knows it for a while longer."""
+        for revision, row in list(self._answered.items()):
+            if row.offer is None and self._board.get(revision) is None:
+                del self._answered[revision]
+
     # --------------------------------------------------------------------------------------------------- listening
 
     async def heard(self, heard: Heard) -> None:

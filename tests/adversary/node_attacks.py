@@ -36,12 +36,12 @@ from .town import HonestTown, open_honest_town
 # ------------------------------------------------------------------------------------------------------- memory
 
 
-async def memory(floods: int = 3, seconds: float = 60, settle: float = 300) -> list[Figure]:
+async def memory(floods: int = 3, seconds: float = 60, nodes: int = 4, settle: float = 300) -> list[Figure]:
     """T8: some peers for each sort of flood. Two towns live the same life, one of them with floods in it, and are
     weighed five minutes after the flooders left. The grudge against them, an hour long, is part of it."""
-    await _weigh_town(1, 2, 1)  # so that what is kept for good is there before either
-    peaceful, _, _ = await _weigh_town(0, seconds, settle)
-    flooded, worst, delivered = await _weigh_town(floods, seconds, settle)
+    await _weigh_town(1, 2, nodes, 1)  # so that what is kept for good is there before either
+    peaceful, _, _ = await _weigh_town(0, seconds, nodes, settle)
+    flooded, worst, delivered = await _weigh_town(floods, seconds, nodes, settle)
     crowd = 5 * floods
     return [
         at_most("T8", f"{crowd} flooding peers, {seconds:g} s: memory after, of peace", flooded / peaceful, 1.1),
@@ -54,11 +54,11 @@ async def memory(floods: int = 3, seconds: float = 60, settle: float = 300) -> l
     ]
 
 
-async def _weigh_town(floods: int, seconds: float, settle: float) -> tuple[int, int, float]:
+async def _weigh_town(floods: int, seconds: float, nodes: int, settle: float) -> tuple[int, int, float]:
     """Bytes at the end, bytes at the worst, and the part of honest wishes that arrived."""
     tracemalloc.start()
     try:
-        async with open_honest_town(4) as honest:
+        async with open_honest_town(nodes) as honest:
             said, worst = await _let_flood(honest, floods, seconds)
             await trio.sleep(settle)
             _text_field.cache_clear()  # filled by the flooders, who live in the same process

@@ -28,7 +28,7 @@ def expect(figures: list[Figure]) -> None:
         (mesh_attacks.eclipse, (50, 1)),
         (mesh_attacks.bad_forwarders, (10,)),
         (mesh_attacks.honest_soak, (5, 3)),
-        (node_attacks.memory, (1, 4, 300)),
+        (node_attacks.memory, (1, 4, 2)),
         (node_attacks.replay, (100,)),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

@@ -80,3 +80,24 @@ async def test_a_wish_without_a_contract_is_dropped_after_a_month(clock: MockClo
                 await alice.start()
         await wait_until(bob, lambda node: len(node.threads) == 1, 2000)
         assert (await bob.desk.show(contract))["contract"]["state"] == "confirmed"
+
+
+async def test_passed_over_and_gone_is_forgotten(clock: object) -> None:
+    """Bob hears a wish he cannot answer. When it has left his board, he need not remember that for ever."""
+    async with open_town() as town:
+        bob = await town.open("Bob", catalogue=car_hire())
+        alice = await town.open("Alice")
+        wish = {**SKIING, "props": [{"name": "drive", "op": "eq", "value": "fwd", "need": "must"}], "expires": 600}
+        asked = await alice.desk.ask(wish, 5.0)
+        revision = bytes.fromhex(asked["intent"]["revision"])
+        await wait_until(bob, lambda node: node.vendor.answer_to(revision) is not None)
+        assert bob.node.vendor.answer_to(revision).offer is None
+        bob.node.vendor.forget_passed()
+        assert bob.node.vendor.answer_to(revision) is not None, "while it hangs on the board it is remembered"
+        bob.node.board.sweep(bob.node.clock.now() + 10_000)
+        bob.node.vendor.forget_passed()
+        assert bob.node.vendor.answer_to(revision) is None
+        rows = await bob.store.transact(lambda tx: tx.answered())
+        assert [row.revision for row in rows] == [revision]
+        await bob.store.transact(lambda tx: tx.drop_answered(2**40))
+        assert await bob.store.transact(lambda tx: tx.answered()) == []
