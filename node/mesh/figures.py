@@ -2,11 +2,12 @@
 
 import math
 import os
+import time
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from protocol.gossip import Deliver, Effect, Params
+from protocol.gossip import Deliver, Effect, Params, Wake
 
 from .admission import Admission, Full, Light
 from .world import TOPIC, Node, World
@@ -183,10 +184,14 @@ class Figures:
     """Seconds of this computer, of which the world took all."""
     cpu_per_node: float
     """Milliseconds of this computer for a node and a second of the world."""
+    cpu_alone: float
+    """The same of a router that is alone on a core: what a few of them were told, told again. In the world each waits
+    for its memory, which the others have pushed out of the caches; a node does not."""
     memory_per_node: float
     """Bytes that the process grew by, over all nodes and sybils."""
     seconds: float
     steps: int
+    """What happened: RPCs that arrived, heartbeats that were not idle."""
     trace: str
     moments: list[Moment] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
@@ -246,6 +251,24 @@ def prompt_again_of(moments: Sequence[Moment], since: float) -> float:
         return 0.0
     later = [moment.at for moment in moments if moment.at > bad[-1]]
     return later[0] - since if later else math.inf
+
+
+def cpu_alone(world: Measured) -> float:
+    """Milliseconds of this computer for a second of the world, of a router whose events were kept. 0: none was."""
+    best: list[float] = []
+    for name, tape in world.tapes.items():
+        times = []
+        for _ in range(3):
+            router = world.make_node(name, 0, world.params, world.admission.judge(), ()).router
+            began = time.process_time()
+            for now, event in tape:
+                for effect in router.handle(event, now):
+                    if isinstance(effect, Wake):
+                        while router.next_rpc(effect.peer) is not None:
+                            pass
+            times.append(time.process_time() - began)
+        best.append(min(times))
+    return 1000 * _mean(best) / world.now if best else 0.0
 
 
 def memory_now() -> int:

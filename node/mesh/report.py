@@ -56,7 +56,9 @@ GROWTH_COLUMNS: Final[tuple[_Column, ...]] = (
     ("last s", lambda f: _plain(f.slowest, 1)),
     ("B/s node", lambda f: _plain(f.bytes_per_second)),
     ("copies", lambda f: _plain(f.copies, 2)),
-    ("CPU ms/s node", lambda f: _plain(f.cpu_per_node, 2)),
+    ("events/s node", lambda f: _plain(f.steps / f.honest / f.seconds, 2)),
+    ("CPU ms/s alone", lambda f: _plain(f.cpu_alone, 3)),
+    ("in the world", lambda f: _plain(f.cpu_per_node, 3)),
     ("kB node", lambda f: _plain(f.memory_per_node / 1000)),
     ("CPU s", lambda f: _plain(f.cpu, 1)),
     ("trace", lambda f: f.trace[:8]),
@@ -177,7 +179,10 @@ def draw_growth(folder: Path, rows: Sequence[Figures]) -> Path:
         ),
         ("latency, s", [("p50", [row.p50 for row in rows]), ("p99", [row.p99 for row in rows])]),
         ("sent by a node, B/s", [("", [row.bytes_per_second for row in rows])]),
-        ("CPU of a node, ms/s", [("", [row.cpu_per_node for row in rows])]),
+        (
+            "CPU of a node, ms/s",
+            [("alone", [row.cpu_alone for row in rows]), ("in the world", [row.cpu_per_node for row in rows])],
+        ),
     )
     for place, (title, lines) in zip(places.flat, panels, strict=True):
         for label, values in lines:

@@ -20,7 +20,7 @@ from .figures import (
     SOON,
     Figures,
     Measured,
-    Wish,
+    cpu_alone,
     memory_now,
     moments_of,
     part_within,
@@ -58,6 +58,8 @@ class Plan:
     full: bool = False
     """Sign and judge as nodes do."""
     skip_idle: bool = True
+    tapes: int = 0
+    """Nodes whose events are kept, to be told again alone."""
     time_scale: float = 1.0
     """Below 1: a shorter story, for tests of the simulation itself."""
 
@@ -207,6 +209,7 @@ def tell_story(plan: Plan) -> Story:
     """The world as it is before the first moment."""
     params = Params(score=ScoreParams() if plan.scores else None, flood_publish=plan.flood_publish)
     world = Measured(plan.seed, params, full=plan.full, skip_idle=plan.skip_idle)
+    world.tapes = {f"n{number * plan.honest // plan.tapes}": [] for number in range(plan.tapes)}
     names = world.populate(plan.honest)
     authors = names[: max(1, min(plan.honest, max(5, plan.honest // 10)))]
     sybils = Sybils(world, 0 if plan.scenario == "baseline" else plan.sybils)
@@ -278,6 +281,7 @@ def _figures(story: Story, cpu: float, grown: int) -> Figures:
         honest_part=world.samples[-1].honest_part,
         cpu=cpu,
         cpu_per_node=1000 * cpu / everybody / world.now,
+        cpu_alone=cpu_alone(world),
         memory_per_node=grown / (everybody + len(story.sybils.names)),
         seconds=world.now,
         steps=world.steps,
@@ -316,6 +320,3 @@ def missed(figures: Figures) -> list[str]:
 def variants(plan: Plan) -> list[Plan]:
     """With scores and without."""
     return [plan, replace(plan, scores=False)]
-
-
-__all__ = ["RECOVERY", "SCENARIOS", "SOON", "Plan", "Story", "missed", "run", "tell_story", "variants"]

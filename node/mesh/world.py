@@ -120,6 +120,8 @@ class World:
         """Seconds one RPC is on its way, at least and at most."""
         self.loss = 0.0
         """Part of all RPCs that vanish."""
+        self.tapes: dict[str, list[tuple[float, Event]]] = {}
+        """Of nodes whose events are to be kept."""
         self.steps = 0
         """Moments so far: arrivals, heartbeats, and what was planned."""
         self._skip_idle = skip_idle
@@ -196,6 +198,8 @@ class World:
         self._handle(node, event)
 
     def _handle(self, node: Node, event: Event) -> None:
+        if self.tapes and node.name in self.tapes:
+            self.tapes[node.name].append((self.now, event))
         for effect in node.router.handle(event, self.now):
             if type(effect) is Wake:
                 if effect.peer not in node.stalled:
