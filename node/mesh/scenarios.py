@@ -20,6 +20,7 @@ from .figures import (
     SOON,
     Figures,
     Measured,
+    Wish,
     cpu_alone,
     memory_now,
     moments_of,

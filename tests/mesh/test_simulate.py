@@ -130,7 +130,7 @@ def test_recovery_is_when_the_last_bad_message_is_past() -> None:
     assert recovery_of(story[:3], 100) == float("inf")
 
 
-def test_growth_is_judged(tmp_path: Path) -> None:
+def test_growth_is_judged() -> None:
     """Hops like log N, bytes a node flat; a network that grows badly is told so."""
     rows = [run(replace(growth.plan_of(nodes, 1.0, 1), time_scale=0.2)) for nodes in (30, 120)]
     assert [line for line in growth.missed_growth(rows) if "ms/s" not in line] == []
@@ -138,6 +138,9 @@ def test_growth_is_judged(tmp_path: Path) -> None:
     far = replace(rows[1], hops_mean=9.0)
     assert len(growth.missed_growth([rows[0], heavy])) > 0
     assert any("hops" in line for line in growth.missed_growth([rows[0], far]))
+    slow = replace(rows[1], cpu_alone=2 * rows[0].cpu_alone)
+    assert rows[0].cpu_alone > 0
+    assert any("ms/s" in line for line in growth.missed_growth([rows[0], slow]))
 
 
 def test_the_door_says_its_cost_first_and_exits_as_it_went(
