@@ -1,9 +1,8 @@
 """What attacks come to, figure by figure. Exits 1 when a goal is missed.
 
-    scripts/adversary [--long] [--coverage SECONDS] [T2 T19 ...]
+    scripts/adversary [--long] [T2 T19 ...]
 
-The short form takes under a minute; the long one is that of the table in README.md, and takes three
-quarters of an hour, thirty minutes of it coverage-guided fuzzing.
+The short form takes a minute; the long one is that of the table in README.md.
 """
 
 import argparse
@@ -18,8 +17,8 @@ import structlog
 import trio
 from trio.testing import MockClock
 
-from . import coverage, mesh_attacks, node_attacks, transport_attacks, wire_attacks
-from .figures import Figure, told
+from . import mesh_attacks, node_attacks, transport_attacks, wire_attacks
+from .figures import Figure
 
 Attack: TypeAlias = Callable[[], list[Figure]]
 
@@ -34,29 +33,14 @@ def real(attack: Callable[..., Awaitable[list[Figure]]], *args: Any, **more: Any
     return lambda: trio.run(partial(attack, *args, **more))
 
 
-def guided(seconds: int) -> list[Figure]:
-    if not coverage.is_possible():
-        return [told("T1", "coverage-guided fuzzing", "SKIPPED: no atheris")]
-    found = []
-    for reader in coverage.READERS:
-        survived, count = coverage.fuzz(reader, seconds)
-        found.append(
-            Figure("T1", f"coverage-guided, {reader}, {seconds} s", f"{count} inputs", "nothing raised", survived)
-        )
-    return found
-
-
-def attacks(long: bool, coverage_seconds: int) -> dict[str, list[Attack]]:
+def attacks(long: bool) -> dict[str, list[Attack]]:
     wire, mesh, node, transport = wire_attacks, mesh_attacks, node_attacks, transport_attacks
 
     def size(short: Any, full: Any) -> Any:
         return full if long else short
 
     return {
-        "T1": [
-            lambda: wire.mutants(size(6_000, 120_000), size(4_000, 100_000)),
-            lambda: guided(coverage_seconds),
-        ],
+        "T1": [lambda: wire.mutants(size(6_000, 120_000), size(4_000, 100_000))],
         "T2": [real(mesh.invalid_flood, size(5, 60))],
         "T3": [virtual(mesh.valid_flood, size(1_000, 10_000))],
         "T5": [virtual(mesh.eclipse, 100, 5)],
@@ -77,14 +61,13 @@ def attacks(long: bool, coverage_seconds: int) -> dict[str, list[Attack]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/adversary", description="Attack a node, and see what comes of it.")
-    parser.add_argument("--long", action="store_true", help="as in the table: three quarters of an hour")
-    parser.add_argument("--coverage", type=int, help="seconds of coverage-guided fuzzing for each reader: 2, long 600")
+    parser.add_argument("--long", action="store_true", help="as in the table of README.md")
     parser.add_argument("threats", nargs="*", help="only these, T2 for example")
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     began = time.perf_counter()
     missed = 0
-    for threat, runs in attacks(options.long, options.coverage or (600 if options.long else 2)).items():
+    for threat, runs in attacks(options.long).items():
         if options.threats and threat not in options.threats:
             continue
         for run in runs:

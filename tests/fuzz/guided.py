@@ -1,0 +1,58 @@
+"""Coverage-guided fuzzing, by atheris, of what reads bytes of strangers (readers.py): each reader in a process of its
+own (hunter.py), one after the other. Needs the extra `fuzz`."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .readers import READERS
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Hunt:
+    """What came of one reader's share of the time."""
+
+    reader: str
+    survived: bool
+    executions: int
+    reached: int
+    """Points of protocol/ that were reached, as atheris counts them."""
+    trace: str
+
+    def line(self) -> str:
+        word = "nothing raised" if self.survived else f"RAISED\n{self.trace}"
+        return f"{self.reader:8} {self.executions:10,} executions {self.reached:6,} points reached   {word}"
+
+
+def is_possible() -> bool:
+    return importlib.util.find_spec("atheris") is not None
+
+
+def hunt(seconds: int) -> Iterator[Hunt]:
+    """So many seconds in all, the same share for each reader."""
+    for reader in READERS:
+        yield _hunt_one(reader, max(1, seconds // len(READERS)))
+
+
+def _hunt_one(reader: str, seconds: int) -> Hunt:
+    command = [sys.executable, "-m", "tests.fuzz.hunter", reader, str(seconds)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds + 300)
+    survived = done.returncode == 0
+    return Hunt(
+        reader,
+        survived,
+        _last(r"number_of_executed_units:\s*(\d+)", done.stderr),
+        _last(r"\bcov: (\d+)", done.stderr),
+        "" if survived else done.stderr[-1500:] + done.stdout[-4000:],
+    )
+
+
+def _last(pattern: str, text: str) -> int:
+    found = re.findall(pattern, text)
+    return int(found[-1]) if found else 0
