@@ -103,6 +103,10 @@ async def open_node(config: Config) -> AsyncIterator[Node]:
             )
         )
         settle()
+        if store.upgraded_from is None:
+            store.drop_copies()
+        else:
+            log.info("the store was upgraded; the copy from before stays until the next start", was=store.upgraded_from)
         yield node
 
 

@@ -65,7 +65,7 @@ class FragileStore(Store):
     From then on nothing reaches it, whatever dying tasks still try."""
 
     def __init__(self, store: Store) -> None:
-        super().__init__(store._engine, inline=store._inline)
+        super().__init__(store._engine, store.path, store.upgraded_from)
         self.count = 0
         self.die_before = self.die_after = 0
         """Number of the transaction at which it happens; 0: never."""

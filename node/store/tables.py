@@ -3,6 +3,7 @@
 from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
 
 SCHEMA_VERSION = 1
+"""The newest of versions/, which say how an older store comes here."""
 
 metadata = MetaData()
 

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -36,16 +38,18 @@ async def test_a_store_that_cannot_promise_is_refused(tmp_path: Path, monkeypatc
         open_store_nowait(tmp_path / "node.db")
 
 
-@pytest.mark.parametrize("what", ["garbage", "schema"])
+@pytest.mark.parametrize("what", ["garbage", "another program's", "no version"])
 async def test_another_file_is_refused(tmp_path: Path, what: str) -> None:
-    """Neither some other file nor a store of another version is touched."""
+    """Some other file is not touched, whether it is a database or not."""
     path = tmp_path / "node.db"
     if what == "garbage":
         path.write_bytes(b"not a database at all, but long enough to be read as one" * 20)
     else:
-        store = open_store_nowait(path)
-        store.transact_nowait(lambda tx: tx.put_meta("schema", "99"))
-        store.close()
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("CREATE TABLE meta (name TEXT, value TEXT)")
+            database.execute("INSERT INTO meta VALUES ('schema', ?)", ("none" if what == "no version" else "",))
+            database.commit()
+            database.execute("PRAGMA journal_mode = wal")
     before = path.read_bytes()
     with pytest.raises(Trouble) as trouble:
         open_store_nowait(path)
