@@ -17,7 +17,7 @@ import structlog
 import trio
 from trio.testing import MockClock
 
-from . import mesh_attacks, node_attacks, transport_attacks, wire_attacks
+from . import mesh_attacks, node_attacks, process_attacks, transport_attacks, wire_attacks
 from .figures import Figure
 
 Attack: TypeAlias = Callable[[], list[Figure]]
@@ -34,17 +34,25 @@ def real(attack: Callable[..., Awaitable[list[Figure]]], *args: Any, **more: Any
 
 
 def attacks(long: bool) -> dict[str, list[Attack]]:
-    wire, mesh, node, transport = wire_attacks, mesh_attacks, node_attacks, transport_attacks
+    wire, mesh, node = wire_attacks, mesh_attacks, node_attacks
+    process, transport = process_attacks, transport_attacks
 
     def size(short: Any, full: Any) -> Any:
         return full if long else short
 
     return {
-        "T1": [lambda: wire.mutants(size(6_000, 120_000), size(4_000, 100_000))],
-        "T2": [real(mesh.invalid_flood, size(5, 60))],
+        "T1": [
+            lambda: wire.mutants(size(6_000, 120_000), size(4_000, 100_000)),
+            real(process.mutants, size(10, 200)),
+        ],
+        "T2": [real(mesh.invalid_flood, size(3, 60), size(5, 3)), real(process.invalid_flood, size(5, 60))],
         "T3": [virtual(mesh.valid_flood, size(1_000, 10_000))],
         "T5": [virtual(mesh.eclipse, 100, 5)],
-        "T7": [real(transport.idle_and_slow, 300, 50, 1), real(transport.idle_and_slow, 300, 50, 12)],
+        "T7": [
+            real(transport.idle_and_slow, 300, 50, 1),
+            real(transport.idle_and_slow, 300, 50, 12),
+            real(transport.visitors, 600),
+        ],
         "T8": [virtual(node.memory, size(1, 4), size(10, 60))],
         "T9": [virtual(node.replay, size(200, 1_000))],
         "T10": [wire.spellings],

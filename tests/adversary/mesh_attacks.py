@@ -2,6 +2,7 @@
 
 import math
 from itertools import repeat
+from statistics import median
 
 import trio
 
@@ -16,52 +17,71 @@ from .mallory import Behaviour, Mallory, behave, delay, drop_all, drop_victim, d
 from .town import HonestTown, open_honest_town
 
 
-async def invalid_flood(seconds: float, per_second: int = 500, nodes: int = 10) -> list[Figure]:
-    """T2: one neighbour sends invalid frames of all sorts, most of them wrong only at the last door."""
-    async with open_honest_town(nodes) as honest, open_mallory(honest.world) as mallory:
-        before = honest.delays(await honest.talk(4, seconds))
-        victim = honest.nodes[0]
-        peer = await mallory.befriend(victim.address)
-        await wait_until(victim, lambda node: mallory.network.peer_id in node.gossip.subscribers(DIVISION))
-        judged_until = began = trio.current_time()
-        judged = 0
+async def invalid_flood(seconds: float, rounds: int, per_second: int = 500, nodes: int = 10) -> list[Figure]:
+    """T2: a neighbour sends invalid frames of all sorts, most of them wrong only at the last door.
 
-        forger = Forger("mallory", victim.node.clock.now())
-        mixed = [*forger.bad().values(), *(forger.unsigned() for _ in range(500))]
-
-        async def attack() -> None:
-            end = trio.current_time() + seconds
-            while trio.current_time() < end:
-                tenth = max(1, per_second // 10)
-                await mallory.publish(peer, *(mallory.rng.choice(mixed) for _ in range(tenth)))
-                await trio.sleep(0.1)
-
-        async def watch() -> None:
-            nonlocal judged_until, judged
-            board = victim.node.board.counters
-            clean = board["accepted"], sum(board.values())
-            while True:
-                bad = sum(board.values()) - clean[1] - (board["accepted"] - clean[0]) - board["seen"]
-                if bad > judged:
-                    judged, judged_until = bad, trio.current_time()
-                await trio.sleep(0.05)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(watch)
-            nursery.start_soon(attack)
-            said = await honest.talk(4, seconds)
-            nursery.cancel_scope.cancel()
-        during = honest.delays(said)
-        before += honest.delays(await honest.talk(4, seconds))  # the machine may be busy with something else, too
-        p99 = percentile(before, 0.99), percentile(during, 0.99)
+    Each round is as long in peace as under attack, and by a fresh attacker. What counts is the median of the rounds'
+    ratios: what else the machine does for a while slows both halves of a round, or one round of many.
+    """
+    async with open_honest_town(nodes) as honest:
+        floods, said, ratios = [], [], []
+        for number in range(rounds):
+            peace = await honest.talk(4, seconds)
+            flood = InvalidFlood(honest, f"mallory {number}", per_second)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(flood.run)
+                attacked = await honest.talk(4, seconds)
+                nursery.cancel_scope.cancel()
+            p99 = [percentile(honest.delays(wishes), 0.99) for wishes in (attacked, peace)]
+            ratios.append(p99[0] / p99[1])
+            floods.append(flood)
+            said += peace + attacked
+        judged, sent = sum(flood.judged for flood in floods), sum(flood.sent for flood in floods)
+        slowest = max(flood.judged_until - flood.began for flood in floods)
+        what = f"{per_second} invalid frames/s for {seconds:g} s, {rounds} times: cut off after, at most"
         return [
-            at_most(
-                "T2", f"{per_second} invalid frames/s for {seconds:g} s: cut off after", judged_until - began, 5, " s"
-            ),
-            told("T2", "invalid frames judged in all", f"{judged} of {int(per_second * seconds)}"),
+            at_most("T2", what, slowest, 5, " s"),
+            at_least("T2", "frames that were sent", sent, 0.8 * per_second * seconds * rounds),
+            told("T2", "of them judged", f"{judged}"),
             at_most("T2", "honest loss", 1 - honest.part(said), 0),
-            at_most("T2", "honest p99, times the one without the attack", p99[1] / p99[0], 2),
+            at_most("T2", "honest p99, times the one in peace, median", median(ratios), 2),
+            told("T2", "in each round", " ".join(f"{ratio:.2f}" for ratio in ratios)),
         ]
+
+
+class InvalidFlood:
+    """One attacker, and for how long the victim listened to her."""
+
+    def __init__(self, honest: HonestTown, name: str, per_second: int) -> None:
+        self.honest = honest
+        self.name = name
+        self.per_second = per_second
+        self.began = self.judged_until = 0.0
+        self.judged = self.sent = 0
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        victim = self.honest.nodes[0]
+        forger = Forger(self.name, victim.node.clock.now())
+        frames = [*forger.bad().values(), *(forger.unsigned() for _ in range(500))]
+        async with open_mallory(self.honest.world, self.name) as mallory:
+            peer = await mallory.befriend(victim.address)
+            await wait_until(victim, lambda node: mallory.network.peer_id in node.gossip.subscribers(DIVISION))
+            self.began = self.judged_until = trio.current_time()
+            before = self._judged(mallory)
+            task_status.started()
+            while True:
+                due = int((trio.current_time() - self.began) * self.per_second) - self.sent
+                await mallory.publish(peer, *(mallory.rng.choice(frames) for _ in range(due)))
+                self.sent += due
+                await trio.sleep(0.05)
+                judged = self._judged(mallory) - before
+                if judged > self.judged:
+                    self.judged, self.judged_until = judged, trio.current_time()
+
+    def _judged(self, mallory: Mallory) -> int:
+        """Her frames that were refused after they had been looked at."""
+        ledger = self.honest.nodes[0].node.gossip._router.ledger(mallory.network.peer_id)
+        return ledger.rejected if ledger is not None else 0
 
 
 async def valid_flood(count: int, per_second: int = 1000, judged_per_second: int = 100, nodes: int = 6) -> list[Figure]:

@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from tests.driver import SKIING, car_hire, open_town, wait_offers, wait_until
 
-from . import mesh_attacks, node_attacks, points, transport_attacks, wire_attacks
+from . import mesh_attacks, node_attacks, points, process_attacks, transport_attacks, wire_attacks
 from .figures import Figure
 
 
@@ -23,7 +23,7 @@ def expect(figures: list[Figure]) -> None:
 @pytest.mark.parametrize(
     ("attack", "size"),
     [
-        (mesh_attacks.invalid_flood, (3, 200, 5)),
+        (mesh_attacks.invalid_flood, (3, 2, 200, 5)),
         (mesh_attacks.valid_flood, (400, 200, 20, 4)),
         (mesh_attacks.eclipse, (50, 1)),
         (mesh_attacks.bad_forwarders, (10,)),
@@ -99,6 +99,12 @@ def test_rpc_mutants() -> None:
 async def test_connections_that_want_nothing(addresses: int) -> None:
     """More handshakes than there is room for, from one address and from a dozen: Carol is let in."""
     expect(await transport_attacks.idle_and_slow(100, 20, addresses))
+
+
+@pytest.mark.live
+async def test_a_process_lives_through_mutants() -> None:
+    """On gossip and on every direct protocol; then it answers who asks how it does."""
+    expect(await process_attacks.mutants(3))
 
 
 def test_borderline_signatures_are_what_they_seem() -> None:

@@ -10,18 +10,21 @@ from node.network.seam import Network
 from tests.driver import seed_of
 
 from .connections import hold_connections
-from .figures import Figure, at_most, told
+from .figures import Figure, at_least, at_most, told
+from .proc import sockets_at
 
 LISTEN = ["/ip4/127.0.0.1/tcp/0"]
 
 
 async def idle_and_slow(idle: int = 300, slow: int = 50, hosts: int = 1) -> list[Figure]:
     """T7: connections that say nothing, and connections that say a byte now and then, from other loopback addresses
-    than Carol's. Each is opened again when it is closed. Carol dials three times."""
+    than Carol's. Each is opened again when it is closed. Carol dials three times. The node's file descriptors are
+    counted before, meanwhile, and when all have hung up."""
     limits = NetLimits(cap_private_addresses=True)
     addresses = tuple(f"127.0.{number}.2" for number in range(1, hosts + 1))
     async with open_libp2p_network(seed=seed_of("bob"), listen=LISTEN, limits=limits) as bob:
         port = parse_address(bob.addresses[0]).port
+        before = sockets_at(port)
         async with hold_connections(port, idle, slow, addresses):
             await _until_all_came(bob, idle)
             times = []
@@ -35,11 +38,36 @@ async def idle_and_slow(idle: int = 300, slow: int = 50, hosts: int = 1) -> list
                         times.append(float("inf"))
                         continue
                     times.append(time.perf_counter() - began)
-            under_way = bob.statistics()["handshakes_under_way"]
+            under_way, meanwhile = bob.statistics()["handshakes_under_way"], sockets_at(port)
+        left = await _left_at(port, before)
     return [
         at_most("T7", f"{idle} idle and {slow} slow from {hosts} address(es): slowest dial", max(times), 2, " s"),
         told("T7", "handshakes they hold", f"{under_way} of {limits.handshakes}"),
+        at_most("T7", "file descriptors it holds meanwhile", meanwhile, 512),
+        at_most("T7", "left when they have hung up, more than before", left, 0),
     ]
+
+
+async def visitors(count: int = 600) -> list[Figure]:
+    """T7: more connections in a life than py-libp2p has places (250), three at a time."""
+    async with open_libp2p_network(seed=seed_of("bob"), listen=LISTEN) as bob:
+        port = parse_address(bob.addresses[0]).port
+        before = sockets_at(port)
+
+        async def visit(name: str) -> None:
+            async with open_libp2p_network(seed=seed_of(name), listen=[]) as visitor:
+                for _ in range(count // 3):
+                    await visitor.dial(bob.addresses[0])
+                    await visitor.hang_up(bob.peer_id)
+
+        async with trio.open_nursery() as nursery:
+            for name in ("alice", "carol", "dave"):
+                nursery.start_soon(visit, name)
+        left = await _left_at(port, before)
+        return [
+            at_least("T7", "connections in a life: let in", bob.statistics()["connections_accepted"], count),
+            at_most("T7", "file descriptors left of them", left, 0),
+        ]
 
 
 async def _until_all_came(bob: Network, count: int) -> None:
@@ -50,3 +78,15 @@ async def _until_all_came(bob: Network, count: int) -> None:
             if sum(over) + statistics["handshakes_under_way"] >= count:
                 return
             await trio.sleep(0.05)
+
+
+async def _left_at(port: int, before: int) -> int:
+    """Sockets more than before, once they are none; or after ten seconds."""
+    left = 0
+    with trio.move_on_after(10):
+        while True:
+            left = sockets_at(port) - before
+            if left <= 0:
+                break
+            await trio.sleep(0.05)
+    return left

@@ -18,6 +18,7 @@ from tests.fuzz.changes import change_bytes
 from tests.fuzz.mutants import FUZZERS
 from tests.protocol.people import ALICE, MALLORY, NOW, author_of, one_of_each
 from tests.vectors.ed25519.vectors import Signed, cctv, rfc_8032, wycheproof, x25519
+from tests.vectors.frame_vectors import board_for, refused_frames
 
 from .figures import Figure, at_least, at_most, told
 from .frames import (
@@ -119,9 +120,14 @@ def spellings() -> list[Figure]:
     wide.append(encode([frame.key, frame.signature[:32] + half.to_bytes(32, "little"), frame.payload]))
     accepted = sum(board.hear(bytes(data), DIVISION, "mallory", NOW).accepted for data in wide)
     heard = board.hear(good.frame, DIVISION, "carol", NOW).accepted
+    corpus = refused_frames()
+    believed = sum(
+        board_for(case).hear(case.frame, case.division, "mallory", case.now).accepted for case in corpus.values()
+    )
     return [
         at_most("T10", f"{len(wide)} other spellings of a wish: believed", accepted, 0),
         at_least("T10", "the wish itself, after them", heard, 1),
+        at_most("T10", f"{len(corpus)} frames of bad form, of the vectors: believed", believed, 0),
     ]
 
 
