@@ -13,12 +13,11 @@ from protocol.board import Board, Heard
 from protocol.gossip import Params
 from protocol.intent import Intent, IntentClose
 from protocol.keys import SigningKey
-from protocol.limits import MAX_SKEW
 from protocol.message import Message
 from protocol.terms import Route
 
 from .catchup import CatchUp, division_of_message
-from .clock import Chance, Clock, SystemChance, SystemClock
+from .clock import CarefulClock, Chance, Clock, SystemChance, SystemClock
 from .config import Config
 from .delivery import Delivery
 from .desk import Desk
@@ -32,6 +31,7 @@ from .peering import Peering
 from .policy import lives_in_public, may_be_dialled
 from .requester import Requester
 from .restore import restore
+from .skew import Skew, watch_clock
 from .store import PostingRow, Store, Tx, open_store
 from .threads import Threads
 from .trouble import Trouble
@@ -42,8 +42,7 @@ log = structlog.get_logger("app")
 
 SWEEP_EVERY = 30.0
 STEADY_FOR = 600.0
-"""Seconds after a jump of the wall clock in which nothing is swept: time to set it right. A machine that slept is right
-at once, and loses nothing by waiting."""
+"""Seconds after start in which nothing is swept: time to set a wrong clock right."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Node:
     requester: Requester
     vendor: VendorRole
     store: Store
-    clock: Clock
+    clock: CarefulClock
 
     @property
     def peer_id(self) -> str:
@@ -128,7 +127,9 @@ async def run_node(
     chance: Chance | None = None,
 ) -> AsyncIterator[Node]:
     """The same node over any network and store: tests and meshes bring their own."""
-    clock, chance = clock or SystemClock(), chance or SystemChance()
+    machine, chance = clock or SystemClock(), chance or SystemChance()
+    skew = Skew(machine)
+    clock = CarefulClock(machine, skew.witness)
     events = EventLog(store, clock)
     board = Board(net)
     threads = Threads()
@@ -156,6 +157,7 @@ async def run_node(
     gossip = Gossip(network, board, clock, chance.choices, on_heard, params, agreed)
     catchup = CatchUp(network, gossip, board, chance, on_heard)
     peering = Peering(network, store, clock, chance, transport_key, net, (*join, *static), meeting=meeting)
+    peering.on_hour = skew.heard
     gossip.on_alarm = peering.look_elsewhere
     delivery.find_addresses = peering.addresses_of
     requester = Requester(gossip, board, delivery, threads, store, events, clock, chance, net)
@@ -183,6 +185,7 @@ async def run_node(
         requester=requester,
         vendor=vendor,
         clock=clock,
+        skew=skew,
         net=net,
         meeting=meeting,
         routes=routes,
@@ -212,6 +215,7 @@ async def run_node(
         await nursery.start(requester.run)
         await nursery.start(vendor.run)
         nursery.start_soon(store.wait_broken)
+        nursery.start_soon(watch_clock, clock, skew, events)
         nursery.start_soon(_sweep, board, store, clock, requester, restored.kept_back, forget_old)
         await nursery.start(peering.run)
         yield Node(desk, network, board, gossip, delivery, threads, requester, vendor, store, clock)
@@ -242,19 +246,12 @@ async def _sweep(
     kept_back: set[bytes],
     forget_old: Callable[[], Awaitable[None]],
 ) -> None:
-    """Take down what is over; but only while wall clock and steady clock agree, or one wrong hour would wipe the
-    board, tombstones and all."""
-    offset = clock.now() - clock.steady()
-    not_before = clock.steady() + STEADY_FOR  # a clock that is wrong at start is often put right soon after
+    """Take down what is over; but only while the hour has been the same for a while: a clock that is wrong at start is
+    often put right soon after, and one wrong hour would wipe the board, tombstones and all. What jumps later is not
+    believed at once (see CarefulClock)."""
+    await trio.sleep(STEADY_FOR)
     while True:
         await trio.sleep(SWEEP_EVERY)
-        jump = clock.now() - clock.steady() - offset
-        if abs(jump) > MAX_SKEW:
-            log.warning("the wall clock jumped, nothing is swept until it is steady again", seconds=round(jump))
-            offset = clock.now() - clock.steady()
-            not_before = clock.steady() + STEADY_FOR
-        if clock.steady() < not_before:
-            continue
         swept = board.sweep(clock.now())
         expired = [one for one in swept if isinstance(one.body, Intent) and requester.wish(one.root) is None]
         await store.transact(

@@ -20,13 +20,14 @@ from protocol.message import Message, believe
 from protocol.offer import Fee, Line, Offer, Vendor
 from protocol.schema import write
 
-from .clock import Clock
+from .clock import CarefulClock
 from .delivery import Delivery
 from .drafts import Draft, normalised, to_fact, to_money
 from .events import EventLog
 from .gossip import Gossip
 from .network.seam import Network
 from .requester import Requester, Wish
+from .skew import Skew, advice
 from .store import Store
 from .threads import LiveThread, Threads
 from .trouble import Exit, Trouble, not_found, refused, usage
@@ -52,7 +53,8 @@ class Desk:
         events: EventLog,
         requester: Requester,
         vendor: VendorRole,
-        clock: Clock,
+        clock: CarefulClock,
+        skew: Skew,
         net: str,
         meeting: bool,
         routes: Any,
@@ -68,6 +70,7 @@ class Desk:
         self._requester = requester
         self._vendor = vendor
         self._clock = clock
+        self._skew = skew
         self._net = net
         self._meeting = meeting
         self._routes = routes
@@ -106,7 +109,9 @@ class Desk:
             made, peers = await self._requester.update(old, body, life=draft.life, limit=draft.limit)
         if not peers:
             peers = await self._requester.reach(made, reach_wait)
-        return {"intent": wish_view(made), "reached": len(peers), **self._offers_view(made, include_hidden=False)}
+        view = {"intent": wish_view(made), "reached": len(peers), **self._offers_view(made, include_hidden=False)}
+        told = advice(self._skew.seconds, self._clock.jump)
+        return view if told is None else {**view, "warning": told}
 
     def _expiry(self, draft: "Draft", old: Wish | None) -> int:
         now = self._clock.now()
@@ -319,6 +324,7 @@ class Desk:
             "vendor_name": self._vendor.catalogue.vendor.name if self._vendor.catalogue is not None else None,
             "uptime": round(time.monotonic() - self._started, 1),
             "now": self._clock.now(),
+            "clock": self._clock_view(),
             "heard": self._counters["wishes"]["wishes"],
             "peers": len(self._network.links()),
             "alarms": [plain(alarm) for alarm in self._gossip.alarms],
@@ -337,6 +343,12 @@ class Desk:
                 **{name: dict(counter) for name, counter in self._counters.items() if name != "wishes"},
             },
         }
+
+    def _clock_view(self) -> View:
+        """`ahead`: seconds this machine's clock is ahead of its peers'. `sources`: how many of them were heard."""
+        skew, jump = self._skew.seconds, self._clock.jump
+        view = {"ahead": skew, "sources": len(self._skew.courses), "jump": jump, "advice": advice(skew, jump)}
+        return {name: value for name, value in view.items() if value is not None}
 
     async def peers(self) -> list[View]:
         return [

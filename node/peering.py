@@ -1,13 +1,13 @@
 """Being connected: the addresses a person named, peers of our own choosing from meeting nodes, good ones on disk.
 
-    asker -> ["peers", record, most]          answer: ["records", [record...]]
+    asker -> ["peers", record, most]          answer: ["records", [record...], hour]
 
 A meeting node is a convenience, not an authority: records are signed by the nodes they are about, several meeting
 nodes can be used, and who knows peers needs none.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
 
@@ -19,13 +19,13 @@ from protocol.codec import Value
 from protocol.errors import Reason, Refused
 from protocol.gossip import Alarm
 from protocol.keys import SigningKey
-from protocol.message import Draft, speak
+from protocol.message import MAX_INSTANT, Draft, speak
 from protocol.record import RECORD_LIFE, AddressRecord, read_record
 
 from .clock import Chance, Clock
 from .conversation import Conversation, expect_binaries, expect_bytes, expect_int
 from .network.seam import Address, LinkDown, LinkUp, Network, NetworkError, PeerId, Stream
-from .policy import lives_in_public, may_be_dialled, subnet_of
+from .policy import lives_in_public, may_be_dialled, source_of, subnet_of
 from .store import Store
 
 if TYPE_CHECKING:
@@ -51,6 +51,9 @@ LOOK_EVERY = 15.0
 """Seconds between two looks for peers while there are too few."""
 
 TURN_SECONDS = 10.0
+
+ASK_HOUR_EVERY = 600.0
+"""Seconds between two looks at what hour those have whom we chose."""
 
 
 class Peering:
@@ -81,6 +84,8 @@ class Peering:
         """Linked peers that had no answer: not asked again on this link."""
         self._look_now = trio.Event()
         self._elsewhere = False
+        self.on_hour: Callable[[PeerId, str, int, float, float], None] = lambda *_heard: None
+        """Told what hour a peer has (see Skew.heard); set by whoever compares clocks."""
         self.counters: Counter[str] = Counter()
 
     def addresses_of(self, peer: PeerId) -> tuple[Address, ...]:
@@ -103,6 +108,7 @@ class Peering:
             for address in self._join:
                 nursery.start_soon(self._keep, address)
             nursery.start_soon(self._look)
+            nursery.start_soon(self._ask_hours)
             task_status.started()
             async for event in links:
                 match event:
@@ -214,8 +220,16 @@ class Peering:
 
     # ------------------------------------------------------------------------------------------------------ asking
 
-    async def _meet(self, peer: PeerId) -> None:
-        """Ask a peer we chose whom it knows. One that is no meeting node does not speak this, and that is fine."""
+    async def _ask_hours(self) -> None:
+        """Clocks drift, and are set: ask those we chose again and again."""
+        while True:
+            await trio.sleep(ASK_HOUR_EVERY * self._chance.choices.uniform(0.8, 1.2))
+            for link in self._network.links():
+                if link.outbound and link.peer not in self._silent:
+                    await self._meet(link.peer, 0)
+
+    async def _meet(self, peer: PeerId, most: int = RECORDS_AT_ONCE) -> None:
+        """Ask a peer we chose whom it knows, and what hour it has. Not everybody speaks this, and that is fine."""
         try:
             stream = await self._network.open_stream(peer, PROTOCOL)
         except NetworkError:
@@ -223,13 +237,19 @@ class Peering:
             return
         try:
             with trio.fail_after(TURN_SECONDS):
-                answer = await Conversation(stream).ask("peers", self._own_record(), RECORDS_AT_ONCE)
+                asked = self._clock.elapsed()
+                answer = await Conversation(stream).ask("peers", self._own_record(), most)
+                answered = self._clock.elapsed()
                 await stream.finish()
-            if len(answer) != 2 or answer[0] != "records":
+            if len(answer) < 2 or answer[0] != "records":
                 raise Refused(Reason.REQUEST, "not a list of records")
+            frames, hour = expect_binaries(answer[1])[:most], 0
+            if len(answer) > 2:
+                hour = expect_int(answer[2], 0, MAX_INSTANT)
+                self.on_hour(peer, self._source(peer), hour, asked, answered)
             before = len(self._records)
-            for frame in expect_binaries(answer[1])[:RECORDS_AT_ONCE]:
-                self._take_record(frame)
+            for frame in frames:
+                self._try_record(frame, max(hour, self._clock.now()))
             if len(self._records) > before:
                 self._look_now.set()
         except (NetworkError, trio.TooSlowError):
@@ -241,6 +261,9 @@ class Peering:
         finally:
             with trio.CancelScope(shield=True):
                 await stream.close()
+
+    def _source(self, peer: PeerId) -> str:
+        return source_of(next((link.remote for link in self._network.links() if link.peer == peer), ""), peer)
 
     def _own_record(self) -> bytes:
         """Our signed record; nothing if nobody could dial us."""
@@ -259,9 +282,17 @@ class Peering:
         )
         return speak(draft, self._key).frame
 
-    def _take_record(self, frame: bytes, by: PeerId | None = None) -> None:
+    def _try_record(self, frame: bytes, now: int, by: PeerId | None = None) -> None:
+        """One that is not believed is dropped, and nothing else is. `now`: the later of our hour and that of whoever
+        hands it over: with a slow clock all records look early, and a node that knows nobody learns no hour."""
+        try:
+            self._take_record(frame, now, by)
+        except Refused as refused:
+            self.counters[refused.reason.value] += 1
+
+    def _take_record(self, frame: bytes, now: int, by: PeerId | None) -> None:
         """`by`: whose it must be. Who asks tells of itself only, or one peer could fill the book with thousands."""
-        record = read_record(frame, self._net, self._clock.now())
+        record = read_record(frame, self._net, now)
         if by not in (None, record.peer):
             raise Refused(Reason.AUTHOR, "a record of somebody else")
         if record.peer == self._network.peer_id:
@@ -288,9 +319,9 @@ class Peering:
                     case _:
                         raise Refused(Reason.REQUEST, "not a question for peers")
                 if frame:
-                    self._take_record(frame, stream.peer)
+                    self._try_record(frame, self._clock.now(), stream.peer)
                 records: list[Value] = list(self._some_records(limit, stream.peer))
-                await conversation.say("records", records)
+                await conversation.say("records", records, self._clock.now())
         except Refused as refused:
             self.counters[refused.reason.value] += 1
             await stream.reset()

@@ -235,6 +235,7 @@ class Requester:
             if wish.lock.locked():
                 continue  # being decided about this very moment
             if wish.is_open:
+                self._hang_up(wish)
                 decided = self._decided(wish)
                 if decided is not None and decided.state is State.CONFIRMED:
                     await self._close(wish, "awarded")  # confirmed just before a crash
@@ -246,6 +247,12 @@ class Requester:
                 await self._close(wish, _REASONS.get(wish.state, "expired"))  # ended just before a crash
             elif wish.end.keys is not None and now >= wish.closed_at + THREAD_GRACE:
                 await self._forget(wish)
+
+    def _hang_up(self, wish: Wish) -> None:
+        """Ours hangs on our own board while it is open: after a start at an hour before its own it does not, and who
+        asks us what there is would not hear of it."""
+        if self._board.of_author(wish.end.me, wish.division) is None:
+            wish.published = wish.published and not self._gossip.hear(wish.division, wish.current.frame).accepted
 
     async def _forget(self, wish: Wish) -> None:
         """The forward secrecy we promise: what was sealed to this wish can be read by nobody any more."""

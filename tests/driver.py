@@ -47,6 +47,7 @@ class TownClock(VirtualClock):
         super().__init__(skew=skew)
         self._origin = origin
         self._last = self.now()
+        self._last_elapsed = self.elapsed()
 
     def now(self) -> int:
         try:
@@ -54,6 +55,13 @@ class TownClock(VirtualClock):
         except RuntimeError:
             pass
         return self._last
+
+    def elapsed(self) -> float:
+        try:
+            self._last_elapsed = super().elapsed()
+        except RuntimeError:
+            pass
+        return self._last_elapsed
 
 
 class Killed(BaseException):
@@ -262,7 +270,7 @@ def let_pass(town: Town, seconds: int) -> None:
     """Everybody's machine sleeps so long: the hour on the wall moves on, and nothing else. Days in no time at all."""
     for neighbour in town.neighbours.values():
         assert neighbour.clock is not None
-        neighbour.clock.skew += seconds
+        neighbour.clock.asleep += seconds
 
 
 def _linked(node: Node, peer: str) -> bool:

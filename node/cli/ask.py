@@ -208,6 +208,8 @@ def _finish(result: dict[str, Any], waited: bool, as_json: bool, interrupted: bo
         print_json(result)
     else:
         print_offers(offers, "No offer yet.")
+    if result.get("warning"):
+        say(f"Careful: {result['warning']}.")
     if hidden:
         say(f"{hidden} over your limit, not shown. See them: intentcast offers {short(intent['id'])} --all")
     if not result["reached"]:

@@ -18,6 +18,8 @@ def status(home: Home = None, as_json: Json = False) -> None:
         print_json(view)
     else:
         print_fields({name: value for name, value in view.items() if name != "counters"})
+        if view.get("clock", {}).get("advice"):
+            say(f"Careful: {view['clock']['advice']}.")
         say("With --json also every counter.")
 
 

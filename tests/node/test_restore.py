@@ -57,10 +57,10 @@ async def test_a_damaged_home_still_starts(table: str, damage: str, clock: MockC
         if table == "postings":  # the board is only a copy of what others say
             await wait_state(alice, offer["id"], "confirmed", 600)
         assert alice.clock is not None
-        alice.clock.skew += 3 * 3600  # offers and accepts run out
+        alice.clock.asleep += 3 * 3600  # offers and accepts run out
         await trio.sleep(60)
         again = (await alice.desk.ask({**SKIING, "title": "Once more"}, 10))["intent"]["id"]
         assert alice.is_up
         assert bob.is_up
-        alice.clock.skew = 0
+        alice.clock.asleep = 0
         assert again != intent

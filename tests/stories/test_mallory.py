@@ -313,6 +313,8 @@ async def test_a_wish_that_cannot_be_answered_harms_no_vendor(clock: MockClock) 
         assert bob.is_up
         mine = next(live for live in bob.node.threads if live.thread.requester == wish.author)
         assert bob.clock is not None
-        bob.clock.skew += 25 * 3600  # the claim's keys are deleted a day after its end, Alice's an hour and more later
+        bob.clock.asleep += (
+            25 * 3600
+        )  # the claim's keys are deleted a day after its end, Alice's an hour and more later
         await trio.sleep(60)
         assert [row[0] for row in await bob.store.peek(lambda tx: tx.boxes())] == [mine.end.box]

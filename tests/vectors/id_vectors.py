@@ -70,7 +70,7 @@ def _streams() -> list[dict[str, Any]]:
         "sync: get": ["get", ids],
         "sync: frames": ["frames", [wish().frame]],
         "peers: ask without saying who": ["peers", b"", 16],
-        "peers: records": ["records", []],
+        "peers: records": ["records", [], 1_800_000_000],
     }
     return [
         {

@@ -1,0 +1,197 @@
+"""Wrong clocks: what people lose by them (time at most), and what they read about them."""
+
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from node.catchup import EVERY
+from protocol.exchange import State
+from tests.driver import (
+    SKIING,
+    Neighbour,
+    Town,
+    by_hand,
+    car_hire,
+    open_town,
+    wait_heard,
+    wait_offers,
+    wait_over,
+    wait_settled,
+    wait_state,
+    wait_until,
+)
+
+DAY = 24 * 3600
+CONTACT = "alice@example.org"
+
+
+async def open_neighbours(town: Town, count: int = 2) -> None:
+    """A market and a few others, whose clocks are right."""
+    await town.open("Market", meeting=True)
+    for number in range(count):
+        await town.open(f"Neighbour {number}", divisions=("mobility",))
+
+
+async def wait_compared(neighbour: Neighbour) -> dict[str, Any]:
+    """Until a node has asked enough others for the hour."""
+    await wait_until(neighbour, lambda _node: "ahead" in neighbour.desk._clock_view(), 120)
+    return dict((await neighbour.desk.status())["clock"])
+
+
+async def events_of(neighbour: Neighbour, kind: str) -> list[dict[str, Any]]:
+    return [event for event in await neighbour.store.peek(lambda tx: tx.events_after(0)) if event["type"] == kind]
+
+
+async def test_a_wrong_clock_is_noticed_within_a_minute(clock: MockClock) -> None:
+    """Alice's clock is 110 s slow, Bob's is right. She reads it in `status` and hears it once as an event, and once
+    more when it is right again; a neighbour who lies about the hour changes nothing."""
+    async with open_town() as town:
+        await open_neighbours(town, 3)
+        await town.open("Mallory", divisions=("mobility",), skew=9 * DAY)
+        alice, bob = await town.open("Alice", skew=-110), await town.open("Bob")
+        seen = await wait_compared(alice)
+        assert seen["ahead"] == pytest.approx(-110, abs=2)
+        assert "110 s behind" in seen["advice"] or "109 s behind" in seen["advice"]
+        await wait_until(alice, lambda _node: _has(alice, "clock.wrong"), 60)
+        assert abs((await wait_compared(bob))["ahead"]) <= 2
+        assert "advice" not in await wait_compared(bob)
+        assert alice.clock is not None
+        alice.clock.skew = 0
+        await wait_until(alice, lambda _node: _has(alice, "clock.right"), 60)
+        assert [len(await events_of(alice, f"clock.{word}")) for word in ("wrong", "right", "jumped")] == [1, 1, 0]
+        assert await events_of(bob, "clock.wrong") == []
+
+
+async def _has(neighbour: Neighbour, kind: str) -> bool:
+    return bool(await events_of(neighbour, kind))
+
+
+@pytest.mark.parametrize(
+    ("alices", "bobs", "late"),
+    [(110, 0, 0), (600, 0, EVERY), pytest.param(-600, 0, EVERY, marks=pytest.mark.slow)],
+)
+async def test_two_clocks_apart_still_make_a_deal(alices: int, bobs: int, late: float, clock: MockClock) -> None:
+    """110 s apart nobody notices anything. Ten minutes apart the deal is made too, but late: what is said waits until
+    the other's clock is there, and who is wrong reads by how much."""
+    async with open_town() as town:
+        await open_neighbours(town)
+        alice = await town.open("Alice", skew=alices)
+        bob = await town.open("Bob", skew=bobs, catalogue=car_hire())
+        for side, skew in ((alice, alices), (bob, bobs)):
+            seen = await wait_compared(side)
+            assert seen["ahead"] == pytest.approx(skew, abs=2)
+            assert ("advice" in seen) == (abs(skew) > 60)
+        began = trio.current_time()
+        asked = await alice.desk.ask({**SKIING, "expires": DAY}, 10)
+        assert ("warning" in asked) == (alices != 0)
+        intent = asked["intent"]["id"]
+        (offer,) = (await wait_offers(alice, intent, 1, 4 * EVERY))["offers"]
+        await alice.desk.accept(offer["id"], CONTACT, None, [], 0)
+        contract = (await wait_state(alice, offer["id"], "confirmed", 3 * EVERY))["contract"]
+        await wait_state(bob, contract, "confirmed", 10)
+        assert trio.current_time() - began <= 60 + 4 * late
+        if late:
+            assert trio.current_time() - began > 60, "so it was not for nothing that they read of it"
+
+
+@pytest.mark.parametrize(
+    ("who", "jump"),
+    [
+        ("Alice", DAY),
+        ("Bob", -DAY),
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in [("Alice", -DAY), ("Bob", DAY), ("Market", DAY)]),
+        pytest.param("Market", -DAY, marks=pytest.mark.slow),
+    ],
+)
+async def test_a_day_forward_or_back_and_right_again(who: str, jump: int, clock: MockClock) -> None:
+    """Somebody's clock is a day wrong for five minutes, amid everything: a wish of two hours, one withdrawn, an offer
+    that waits for its receiver, an accept that waits for its confirm and holds the last car. When it is right again
+    all of that is as it was: nothing ended, nothing came back, no key is gone and nobody is shunned."""
+    async with open_town() as town:
+        market = await town.open("Market", meeting=True)
+        alice, bob = await town.open("Alice"), await town.open("Bob", catalogue=car_hire(stock=1))
+        carol = await town.open("Carol", divisions=("mobility",))
+        assert town.world is not None
+        open_wish = await ask(alice)
+        (first,) = (await wait_offers(alice, open_wish, 1))["offers"]
+        gone = await ask(alice)
+        await wait_heard(carol, gone)
+        await alice.desk.withdraw(gone)
+        for side in (market, bob, carol):
+            await wait_over(side, gone)
+        await wait_settled(alice)
+        async with bob.node.vendor._one_at_a_time:  # Bob is busy: the accept arrives, the confirm has to wait
+            contract = (await alice.desk.accept(first["id"], CONTACT, None, [], 0))["contract"]["id"]
+            await wait_state(bob, contract, "accepted")
+            town.world.partition({carol.peer_id})
+            made = (await carol.desk.make_offer(open_wish, by_hand(valid_for=3600)))["offer"]["id"]
+            unlucky = town.neighbours[who]
+            keys = await unlucky.store.peek(lambda tx: tx.boxes())
+            board = {posting.message.id for posting in unlucky.node.board}
+            links = {link.peer for link in unlucky.node.network.links()}
+            assert unlucky.clock is not None
+            unlucky.clock.skew = jump
+            await trio.sleep(300)
+            assert "advice" in unlucky.desk._clock_view()
+            unlucky.clock.skew = 0
+            await trio.sleep(60)
+            assert (await alice.desk.show(open_wish))["intent"]["state"] == "deciding"
+            assert (await alice.desk.show(contract))["contract"]["state"] == "accepted"
+            assert (await carol.desk.show(made))["offer"]["state"] == "offered"
+            assert await unlucky.store.peek(lambda tx: tx.boxes()) == keys
+            assert {posting.message.id for posting in unlucky.node.board} == board
+            assert {link.peer for link in unlucky.node.network.links()} == links
+        await wait_state(alice, contract, "confirmed", 60)
+        await wait_state(bob, contract, "confirmed", 60)
+        town.world.heal()
+        await wait_state(carol, made, "declined", 900)
+        for side in (alice, bob, carol):
+            await wait_settled(side, 900)
+            assert side.node.gossip.statistics()["board"].get("rejected", 0) == 0  # type: ignore[attr-defined]
+        assert await bob.store.peek(lambda tx: tx.held("duster", 2**40)) == 1
+        late = await town.open("Late")
+        await late.crash()
+        await late.start(divisions=("mobility",))
+        await wait_over(late, gone, 60)
+
+
+async def ask(alice: Neighbour) -> str:
+    return str((await alice.desk.ask({**SKIING, "expires": 7200}, 10))["intent"]["id"])
+
+
+async def test_a_clock_set_right_long_after_the_start(clock: MockClock) -> None:
+    """Alice's machine woke up a day in the past and found the hour a minute later. One neighbour is enough to believe
+    it at once: her wish is heard by all, and she hears theirs."""
+    async with open_town() as town:
+        market = await town.open("Market", meeting=True)
+        bob = await town.open("Bob", catalogue=car_hire())
+        alice = await town.open("Alice", skew=-DAY)
+        await wait_until(alice, lambda node: alice.desk._clock_view()["sources"] >= 1, 120)
+        assert alice.clock is not None
+        alice.clock.skew = 0
+        assert alice.node.clock.now() == alice.clock.now()
+        intent = await ask(alice)
+        await wait_offers(alice, intent, 1, 60)
+        assert market.is_up
+        assert bob.is_up
+
+
+async def test_asked_at_a_wrong_hour(clock: MockClock) -> None:
+    """Alice asks while her clock is eight minutes fast, and is restarted when it is right: her wish is believed by
+    nobody until its hour has come, not even by herself; then it is, and Bob answers."""
+    async with open_town() as town:
+        await town.open("Market", meeting=True)
+        alice, bob = await town.open("Alice", skew=480), await town.open("Bob", catalogue=car_hire())
+        intent = (await alice.desk.ask({**SKIING, "expires": DAY}, 10))["intent"]["id"]
+        await alice.crash()
+        assert alice.clock is not None
+        alice.clock.skew = 0
+        await alice.start()
+        await trio.sleep(60)
+        assert len(bob.node.board) == len(alice.node.board) == 0
+        (offer,) = (await wait_offers(alice, intent, 1, 900))["offers"]
+        await alice.desk.accept(offer["id"], CONTACT, None, [], 20)
+        (live,) = alice.node.threads.of_root(bytes.fromhex(intent))
+        assert [talk.state for talk in live.thread.talks.values()] == [State.CONFIRMED]
