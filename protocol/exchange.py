@@ -73,7 +73,8 @@ class Outcome:
 
     moves: tuple[Move, ...] = ()
     owes: str | None = None
-    """problem code to send to its author: `lapsed`, `state`; or `superseded`: a reject with that reason."""
+    """Of the message itself, not of those that waited for it: they were acknowledged when they came.
+    problem code to send to its author: `lapsed`, `state`; or `superseded`: a reject with that reason."""
     early: bool = False
     """Kept until what it answers arrives."""
     dropped: bool = False
@@ -92,8 +93,7 @@ class Thread:
     talks: dict[bytes, Talk] = field(default_factory=dict)
     acks: dict[bytes, int] = field(default_factory=dict)
     """Message id -> seq of the other party's ack for it."""
-    _revision: bytes | None = None
-    _revision_seq: int = -1
+    _revision: Message | None = None
     _closed: bool = False
     _ids: set[bytes] = field(default_factory=set)
     _early: list[Message] = field(default_factory=list)
@@ -116,10 +116,7 @@ class Thread:
         self._ids.add(message.id)
         outcome = self._apply(message, now)
         replayed = [self.add(early, now) for early in self._take_early(message.id)]
-        return Outcome(
-            outcome.moves + tuple(move for other in replayed for move in other.moves),
-            outcome.owes or next((other.owes for other in replayed if other.owes), None),
-        )
+        return Outcome(outcome.moves + tuple(move for other in replayed for move in other.moves), outcome.owes)
 
     def tick(self, now: int) -> tuple[Move, ...]:
         """What the passing of time alone ends: offers past their exp, accepts nobody answered in time."""
@@ -143,7 +140,7 @@ class Thread:
     def live(self) -> Talk | None:
         """The vendor's one live offer: the newest that is still OFFERED or ACCEPTED."""
         alive = [talk for talk in self.talks.values() if talk.state in (State.OFFERED, State.ACCEPTED)]
-        return max(alive, key=_rank, default=None)
+        return max(alive, key=_rank_of, default=None)
 
     def talk_of(self, message_id: bytes) -> Talk | None:
         """The talk an offer, accept or answer belongs to."""
@@ -197,7 +194,7 @@ class Thread:
         # One live offer per vendor: the highest seq, then the lowest id, whatever became of it. The others are void; an
         # accept under way still stands for them.
         rivals = [other for other in self.talks.values() if other.state is State.OFFERED]
-        newest = max(self.talks.values(), key=_rank)
+        newest = max(self.talks.values(), key=_rank_of)
         for other in rivals:
             if other is not newest:
                 other.ended_by = newest.offer.id
@@ -208,7 +205,7 @@ class Thread:
         """Only the requester voids offers for an older revision or a closed wish: a vendor is bound by its word."""
         if self.side is Side.VENDOR:
             return False
-        return self._closed or (self._revision is not None and offer.ref != self._revision)
+        return self._closed or (self._revision is not None and offer.ref != self._revision.id)
 
     def _accept(self, message: Message) -> Outcome:
         talk = self.talks.get(message.ref)
@@ -231,7 +228,7 @@ class Thread:
         """An accept stands iff its author signed no ack, with a lower seq, for a withdrawal or a newer offer."""
         if talk.ended_by is None:
             return False  # expired
-        newer = {other.offer.id for other in self.talks.values() if _rank(other) > _rank(talk)}
+        newer = {other.offer.id for other in self.talks.values() if _rank_of(other) > _rank_of(talk)}
         return all(self.acks.get(end, accept.head.seq) >= accept.head.seq for end in newer | talk.withdrawals)
 
     def _answer(self, message: Message, now: int) -> Outcome:
@@ -266,8 +263,8 @@ class Thread:
     def _revise(self, message: Message) -> tuple[Move, ...]:
         if message.kind == "intent.close":
             self._closed = True
-        elif message.head.seq > self._revision_seq:
-            self._revision, self._revision_seq = message.id, message.head.seq
+        elif self._revision is None or _rank(message) > _rank(self._revision):
+            self._revision = message
         else:
             return ()
         if self.side is Side.VENDOR:
@@ -296,8 +293,13 @@ class Thread:
         return ready
 
 
-def _rank(talk: Talk) -> tuple[int, int]:
-    return talk.offer.head.seq, -int.from_bytes(talk.offer.id, "big")
+def _rank(message: Message) -> tuple[int, int]:
+    """Of two offers, or two revisions, the higher one counts."""
+    return message.head.seq, -int.from_bytes(message.id, "big")
+
+
+def _rank_of(talk: Talk) -> tuple[int, int]:
+    return _rank(talk.offer)
 
 
 def _move(talk: Talk, after: State) -> Move:
