@@ -2,45 +2,45 @@
 
 import { multiaddr } from '@multiformats/multiaddr'
 
-import { hex } from './codec.mjs'
 import { DIRECT, Party } from './letters.mjs'
 import * as p from './protocol.mjs'
+import { hex } from './protocol.mjs'
 
 const now = () => Math.floor(Date.now() / 1000)
 
 // Answers every wish it hears with one offer, and confirms what is accepted.
 export class Vendor {
-  constructor ({ libp2p, net, tell, seed, offer }) {
-    Object.assign(this, { libp2p, net, tell, offer, key: p.signingKey(seed), parties: [] })
+  constructor ({ libp2p, net, tell, offer }) {
+    Object.assign(this, { libp2p, net, tell, offer, key: p.signer(), parties: [] })
   }
 
   async hear (message) {
-    const body = message.fields.get('body')
-    const routes = (body.get('reply') ?? []).filter((route) => route.get('via') === 'direct')
-    if (message.fields.get('kind') !== 'intent' || routes.length === 0) return
+    const { kind, body } = message.head
+    const routes = (body.reply ?? []).filter((route) => route.via === 'direct')
+    if (kind !== 'intent' || routes.length === 0) return
     const party = new Party({
       side: 'vendor',
       net: this.net,
       key: this.key,
-      own: p.boxKey(p.randomKey()),
+      own: p.box(),
       root: message.id,
-      other: { author: message.author, box: body.get('box') },
+      other: { author: message.key, box: body.box },
       tell: this.tell,
       decide: (letter) => this.#decide(letter, party)
     })
     this.parties.push(party)
-    party.thread.add(message, now())
-    const stream = await this.libp2p.dialProtocol(multiaddr(routes[0].get('addr')), DIRECT)
+    party.learn(message)
+    const stream = await this.libp2p.dialProtocol(multiaddr(routes[0].addr), DIRECT)
     party.listen(stream)
     const exp = now() + 3600
-    const offered = await party.post('offer', { ...this.offer, category: body.get('category') }, { ref: message.id, exp })
+    const offered = await party.post('offer', { ...this.offer, category: body.category }, { ref: message.id, exp })
     this.tell({ event: 'offered', id: hex(offered.id), intent: hex(message.id) })
   }
 
   async #decide (letter, party) {
-    if (letter.fields.get('kind') !== 'accept' || !Object.values(party.thread.states(now())).includes('ACCEPTED')) return
+    if (letter.head.kind !== 'accept' || !Object.values(party.thread.states(now())).includes('ACCEPTED')) return
     const body = { contact: 'desk@vendor.example', reference: 'JS-1' }
-    const confirm = await party.post('confirm', body, { ref: letter.id, exp: letter.fields.get('exp') })
+    const confirm = await party.post('confirm', body, { ref: letter.id, exp: letter.head.exp })
     this.tell({ event: 'confirmed', id: hex(confirm.id), states: Object.values(party.thread.states(now())) })
   }
 
@@ -56,7 +56,7 @@ export class Vendor {
       key: this.key,
       own,
       root,
-      other: { author: other.author, box: p.boxKey(p.randomKey()).public },
+      other: { author: other.author, box: p.box().key },
       tell: this.tell,
       decide: () => {}
     })
@@ -68,20 +68,19 @@ export class Vendor {
 // Asks once, accepts the first offer, and closes the wish when it is confirmed.
 export class Requester {
   constructor ({ libp2p, net, tell, publish }) {
-    Object.assign(this, { libp2p, net, tell, publish, key: p.signingKey(p.randomKey()), box: p.boxKey(p.randomKey()) })
+    Object.assign(this, { libp2p, net, tell, publish, key: p.signer(), box: p.box() })
   }
 
   async ask (wish) {
     const reply = [{ via: 'direct', addr: this.libp2p.getMultiaddrs()[0].toString() }]
     this.exp = now() + 3600
-    this.wish = p.speak({
+    this.wish = p.speak(this.key, {
       kind: 'intent',
       net: this.net,
-      by: this.key,
       at: now(),
       exp: this.exp,
-      stamp: p.NO_STAMP,
-      body: { ...wish, box: this.box.public, reply }
+      stamp: Buffer.alloc(8),
+      body: { ...wish, box: this.box.key, reply }
     })
     this.party = new Party({
       side: 'requester',
@@ -93,33 +92,32 @@ export class Requester {
       tell: this.tell,
       decide: (letter) => this.#decide(letter)
     })
-    this.party.thread.add(this.wish, now())
+    this.party.learn(this.wish)
     await this.libp2p.handle(DIRECT, (stream) => this.party.listen(stream))
-    await this.publish(p.divisionOf(wish.category), this.wish.frame)
+    await this.publish(p.divisionOf(wish.category), this.wish.data)
     return hex(this.wish.id)
   }
 
   async #decide (letter) {
-    const kind = letter.fields.get('kind')
+    const kind = letter.head.kind
     if (kind === 'offer') {
-      const exp = Math.min(letter.fields.get('exp'), now() + 600)
+      const exp = Math.min(letter.head.exp, now() + 600)
       const accept = await this.party.post('accept', { contact: 'person@js.example' }, { ref: letter.id, exp })
       this.tell({ event: 'accepted', id: hex(accept.id), offer: hex(letter.id) })
     } else if (kind === 'confirm') {
-      const category = p.divisionOf(this.wish.fields.get('body').get('category'))
-      const close = p.speak({
+      const category = p.divisionOf(this.wish.head.body.category)
+      const close = p.speak(this.key, {
         kind: 'intent.close',
         net: this.net,
-        by: this.key,
         at: now(),
         exp: this.exp,
         seq: 1,
         root: this.wish.id,
-        stamp: p.NO_STAMP,
+        stamp: Buffer.alloc(8),
         body: { category, reason: 'awarded' }
       })
-      this.party.thread.add(close, now())
-      await this.publish(category, close.frame)
+      this.party.learn(close)
+      await this.publish(category, close.data)
       this.tell({ event: 'closed', id: hex(close.id) })
     }
   }

@@ -2,8 +2,9 @@
 // duplicates. Keeps nothing on a disk: it is a test's other party, not a node.
 
 import { KINDS } from './bodies.mjs'
-import { hex, Refused } from './codec.mjs'
+import { Refused } from './codec.mjs'
 import * as p from './protocol.mjs'
+import { hex } from './protocol.mjs'
 import { Thread } from './thread.mjs'
 
 export const DIRECT = '/intentcast/direct/1'
@@ -14,7 +15,9 @@ export class Party {
   // tell(event): what happened, for whoever drives this program. decide(message, party): what to say to it.
   constructor ({ side, net, key, own, root, other, tell, decide }) {
     Object.assign(this, { side, net, key, own, root, other, tell, decide })
-    this.thread = new Thread(side)
+    this.thread = null // there is one as soon as both keys are known
+    this.wishes = [] // what is known of the wish until then
+    if (other.author !== null) this.#begin()
     this.seq = 0
     this.n = 0
     this.answers = new Map() // digest of an item, and id of a message -> our answer to it, as it was sent
@@ -22,14 +25,23 @@ export class Party {
     this.stream = null
   }
 
+  #begin () {
+    const [requester, vendor] = this.side === 'vendor' ? [this.other.author, this.key.key] : [this.key.key, this.other.author]
+    this.thread = new Thread({ side: this.side, root: this.root, requester, vendor })
+    for (const message of this.wishes) this.thread.add(message, now())
+  }
+
+  // The wish, or its end.
+  learn (message) {
+    this.wishes.push(message)
+    this.thread?.add(message, now())
+  }
+
   // Listen on a stream, and speak on it from now on.
   async listen (stream) {
     this.stream = stream
-    const deframer = new p.Deframer()
     try {
-      for await (const chunk of stream) {
-        for (const data of deframer.feed(chunk.subarray())) await this.#hear(data)
-      }
+      for await (const data of p.values(stream)) await this.#hear(data)
     } catch (error) {
       this.tell({ event: 'stream ended', reason: error.message })
       stream.abort(error)
@@ -38,63 +50,62 @@ export class Party {
 
   async #hear (data) {
     try {
-      const item = p.readItem(data)
-      if (item.code !== undefined) {
-        this.tell({ event: 'hint', code: item.code, arg: item.arg })
+      const item = p.parseItem(data)
+      if (item.hint) {
+        this.tell({ event: 'hint', code: item.hint.code, arg: item.hint.arg })
         return
       }
-      const digest = p.digestOf(item)
-      const said = this.answers.get(hex(digest))
+      const said = this.answers.get(hex(item.digest))
       if (said !== undefined) {
         await this.#send(said)
         return
       }
-      if (item.exp <= now()) throw new Refused('expired')
-      await this.#open(item, digest)
+      await this.#open(item)
     } catch (error) {
       if (!(error instanceof Refused)) throw error
       this.tell({ event: 'letter refused', reason: error.reason })
     }
   }
 
-  async #open (item, digest) {
+  async #open (item) {
     const message = p.openItem(item, {
       own: this.own,
       ownIsBox: this.side === 'requester',
       net: this.net,
-      me: this.key.public,
+      me: this.key.key,
       root: this.root,
-      expectedAuthor: this.other.author
+      expectedAuthor: this.other.author,
+      now: now()
     })
-    const { fields } = message
-    const kind = fields.get('kind')
-    if (p.isEarly(fields, now())) throw new Refused('early')
-    this.other = { author: message.author, box: item.tkey }
-    const { early, owes } = this.thread.add(message, now())
-    if (KINDS[kind].acked) await this.#answer(message, digest, owes)
+    const { kind, ref, body } = message.head
+    this.other = { author: message.key, box: item.tkey }
+    if (this.thread === null) this.#begin()
+    const { early, dropped, owes } = this.thread.add(message, now())
+    if (dropped) return
+    if (KINDS[kind].acked) await this.#answer(message, owes)
     this.tell({
       event: 'letter',
       kind,
       id: hex(message.id),
-      ref: hex(fields.get('ref')),
-      digest: hex(digest),
+      ref: hex(ref),
+      digest: hex(item.digest),
       early,
       owes,
-      contact: fields.get('body').get('contact') ?? null,
+      contact: body.contact ?? null,
       states: Object.values(this.thread.states(now()))
     })
     await this.decide(message, this)
   }
 
-  async #answer (message, digest, owes) {
+  async #answer (message, owes) {
     const id = hex(message.id)
     if (!this.answers.has(id)) {
-      const head = { ref: message.id, exp: message.fields.get('exp') }
+      const head = { ref: message.id, exp: message.head.exp }
       const isProblem = owes !== null && owes !== 'superseded' // that is a reject's reason, after an ack
-      const said = isProblem ? this.#write('problem', { code: owes }, head) : this.#write('ack', { digest }, head)
+      const said = isProblem ? this.#write('problem', { code: owes }, head) : this.#write('ack', { digest: message.digest }, head)
       this.answers.set(id, said.item)
     }
-    this.answers.set(hex(digest), this.answers.get(id))
+    this.answers.set(hex(message.digest), this.answers.get(id))
     await this.#send(this.answers.get(id))
   }
 
@@ -112,10 +123,9 @@ export class Party {
   }
 
   #write (kind, body, { ref, exp }) {
-    const message = p.speak({
+    const message = p.speak(this.key, {
       kind,
       net: this.net,
-      by: this.key,
       at: now(),
       exp,
       body,
@@ -123,12 +133,12 @@ export class Party {
       ref,
       root: this.root,
       to: this.other.author,
-      tkey: this.own.public
+      tkey: this.own.key
     })
     const ownIsBox = this.side === 'requester'
-    const item = p.seal(message.frame, { own: this.own, ownIsBox, toBox: this.other.box, n: this.n++, exp })
+    const item = p.seal(message.data, { own: this.own, ownIsBox, toBox: this.other.box, n: this.n++, exp })
     this.thread.add(message, now())
-    return { message, item: p.encodeItem(item) }
+    return { message, item }
   }
 
   async #send (item) {

@@ -17,9 +17,9 @@ import { tcp } from '@libp2p/tcp'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 
-import { hex, unhex } from './codec.mjs'
 import { Requester, Vendor } from './deals.mjs'
 import * as p from './protocol.mjs'
+import { hex, unhex } from './protocol.mjs'
 import { askPeers, catchUp, serveCatchUp } from './sync.mjs'
 
 const options = {
@@ -62,7 +62,7 @@ const libp2p = await createLibp2p({
     identify: identify(),
     pubsub: gossipsub({
       globalSignaturePolicy: options.signed ? StrictSign : StrictNoSign,
-      msgIdFn: ({ topic, data }) => p.gossipId(topic, data),
+      msgIdFn: ({ topic, data }) => p.messageId(topic, data),
       allowPublishToZeroTopicPeers: true,
       emitSelf: false,
       scoreParams: { IPColocationFactorWeight: 0, topics: { [p.topicOf(options.net, 'mobility')]: TOPIC_SCORE } },
@@ -74,7 +74,7 @@ const { pubsub } = libp2p.services
 const publish = (division, frame) => pubsub.publish(p.topicOf(options.net, division), frame)
 await serveCatchUp(libp2p, board)
 const vendor = options.sells && new Vendor({
-  libp2p, net: options.net, tell, seed: p.randomKey(), offer: options.sells
+  libp2p, net: options.net, tell, offer: options.sells
 })
 
 // ---------------------------------------------------------------------------------------------------- what happens
@@ -82,8 +82,8 @@ const vendor = options.sells && new Vendor({
 function judge (peer, { topic, data }) {
   const { verdict, reason, message } = board.hear(data, divisionOfTopic(topic), now())
   const via = peer.toString()
-  tell({ event: 'heard', verdict, reason, via, id: message && hex(message.id), kind: message?.fields.get('kind') })
-  if (message !== null && vendor) {
+  tell({ event: 'heard', verdict, reason, via, id: message && hex(message.id), kind: message?.head.kind })
+  if (message && vendor) {
     vendor.hear(message).catch((error) => tell({ event: 'vendor failed', error: error.message }))
   }
   return VERDICTS[verdict]
@@ -135,14 +135,13 @@ for (const name of ['peer:connect', 'peer:disconnect']) {
 
 // A wish of a fresh key, with nothing that may be left out.
 function makeWish (division, title) {
-  return p.speak({
+  return p.speak(p.signer(), {
     kind: 'intent',
     net: options.net,
-    by: p.signingKey(p.randomKey()),
     at: now(),
     exp: now() + 3600,
-    stamp: p.NO_STAMP,
-    body: { action: 'rent', category: `${division}.car`, title, box: p.boxKey(p.randomKey()).public }
+    stamp: Buffer.alloc(8),
+    body: { action: 'rent', category: `${division}.car`, title, box: p.box().key }
   })
 }
 
@@ -169,8 +168,8 @@ const commands = {
     const ids = []
     for (let i = 0; i < count; i++) {
       const wish = makeWish(division, `Wish ${i} in another language`)
-      board.hear(wish.frame, division, now())
-      await publish(division, wish.frame)
+      board.hear(wish.data, division, now())
+      await publish(division, wish.data)
       ids.push(hex(wish.id))
     }
     return { ids }
@@ -190,7 +189,7 @@ const commands = {
     return { pages, ids: ids.map(hex), verdicts }
   },
   async askPeers ({ address }) {
-    return { known: await askPeers(libp2p, address, p.signingKey(unhex(options.seed)), options.net) }
+    return { known: await askPeers(libp2p, address, p.signer(unhex(options.seed)), options.net) }
   },
   async look ({ division, peer }) {
     const topic = p.topicOf(options.net, division)

@@ -1,349 +1,339 @@
-// Frames, verdicts, items: written from protocol/README.md, whose headings are named beside each part.
-
+// Frames, verdicts, items ("Frames" to "Direct messages" in protocol/README.md). What is refused throws Refused with a
+// reason: a word of this program, except that REJECTED lists those that blame the peer who handed the frame over.
 import { createHash, randomBytes } from 'node:crypto'
-
 import sodium from 'libsodium-wrappers'
+import { BODIES, KINDS, bytes, int, text } from './bodies.mjs'
+import { decode, encode, isBytes, isInt, isMap, refuse, Refused } from './codec.mjs'
 
-import { bin, checkBody, int, KINDS, shape, text } from './bodies.mjs'
-import { decode, encode, hex, isBytes, Refused, sameBytes } from './codec.mjs'
+await sodium.ready
 
-await sodium.ready // its Ed25519 is the rule of "Keys": other libraries accept other signatures
+export const MOST_GOSSIP = 8192, MOST_ITEM = 60000, MOST_RECORD = 2048, MOST_EVIDENCE = 240000
+export const SKEW = 120, MAX_LIFE = 30 * 86400
+export const PADDED = [256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 59392]
+export const bitsOf = net => net === 'main' ? 18 : 0
 
-export const MAX_GOSSIP_FRAME = 8192
-export const MAX_ITEM = 60000
-const MAX_LIFE = 2592000
-const MAX_SKEW = 120
-const MAX_INSTANT = 2 ** 40
-const PAD_SIZES = [256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 59392]
-export const NO_STAMP = new Uint8Array(8)
+export const hex = raw => Buffer.from(raw).toString('hex')
+export const unhex = s => Buffer.from(s, 'hex')
+export const same = (a, b) => Buffer.compare(a, b) === 0
+const blake = (size, ...parts) => Buffer.from(sodium.crypto_generichash(size, Buffer.concat(parts), null))
+const sha256 = (...parts) => createHash('sha256').update(Buffer.concat(parts)).digest()
 
-const ascii = (words) => new TextEncoder().encode(words)
-const joined = (...parts) => new Uint8Array(Buffer.concat(parts.map((part) => Uint8Array.from(part))))
-export const blake2b = (...parts) => sodium.crypto_generichash(32, joined(...parts))
+// ---- names
 
-// ------------------------------------------------------------------------------------------------------------ Keys
-
-export const signingKey = (seed) => {
-  const pair = sodium.crypto_sign_seed_keypair(seed)
-  return { secret: pair.privateKey, public: pair.publicKey }
+export const frameId = (key, payload) => blake(32, key, payload)
+export const topicOf = (net, division) => `intentcast/1/${net}/intent/${division}`
+export const divisionOf = category => category.split('.', 1)[0]
+export function messageId (topic, data) {
+  const name = Buffer.from(topic), length = Buffer.alloc(8)
+  length.writeBigUInt64BE(BigInt(name.length))
+  return sha256(length, name, data).subarray(0, 20)
 }
-export const boxKey = (secret) => ({ secret, public: sodium.crypto_scalarmult_base(secret) })
-export const randomKey = () => new Uint8Array(randomBytes(32))
+export const position = (salt, id) => blake(32, salt, id)
 
-const BASE58 = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz'
-
-function base58btc (bytes) {
-  let number = bytes.length > 0 ? BigInt('0x' + hex(bytes)) : 0n
-  let digits = ''
-  for (; number > 0n; number /= 58n) digits = BASE58[Number(number % 58n)] + digits
-  const zeros = bytes.findIndex((byte) => byte !== 0)
-  return '1'.repeat(zeros < 0 ? bytes.length : zeros) + digits
+export function trailingZeroBits (raw) {
+  for (let i = raw.length - 1, bits = 0; i >= 0; i--, bits += 8) if (raw[i]) return bits + 31 - Math.clz32(raw[i] & -raw[i])
+  return raw.length * 8
 }
 
-export const didKey = (key) => 'did:key:z' + base58btc(joined([0xed, 0x01], key))
-export const peerIdText = (key) => base58btc(joined([0x00, 0x24, 0x08, 0x01, 0x12, 0x20], key))
+const ALPHABET = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz'
+function base58 (raw) {
+  let out = ''
+  for (let n = BigInt('0x0' + hex(raw)); n > 0n; n /= 58n) out = ALPHABET[Number(n % 58n)] + out
+  for (const b of raw) { if (b) break; out = '1' + out } // each leading zero byte is a 1
+  return out
+}
+export const did = key => 'did:key:z' + base58(Buffer.concat([unhex('ed01'), key]))
+export const peerId = key => base58(Buffer.concat([unhex('002408011220'), key]))
 
-// ---------------------------------------------------------------------------------------------------------- Frames
+// ---- keys
 
-const signedBytes = (payload, realm, net) => joined(ascii('intentcast/1'), [0], ascii(realm), [0], ascii(net), [0], payload)
+export function signer (seed = randomBytes(32)) {
+  const { publicKey, privateKey } = sodium.crypto_sign_seed_keypair(seed)
+  return { seed, key: Buffer.from(publicKey), sign: data => Buffer.from(sodium.crypto_sign_detached(data, privateKey)) }
+}
+export const box = (secret = randomBytes(32)) => ({ secret, key: Buffer.from(sodium.crypto_scalarmult_base(secret)) })
 
-export const idOf = (key, payload) => blake2b(key, payload)
+// ---- frames
 
-export function sign (payload, key, realm, net) {
-  const signature = sodium.crypto_sign_detached(signedBytes(payload, realm, net), key.secret)
-  return encode([key.public, signature, payload])
+const signed = (realm, net, payload) => Buffer.concat([Buffer.from(`intentcast/1\0${realm}\0${net}\0`), payload])
+
+export const frameOf = (author, realm, net, payload) =>
+  encode([author.key, author.sign(signed(realm, net, payload)), payload])
+export const makeFrame = (author, realm, fields) => frameOf(author, realm, fields.net, encode(fields))
+
+
+// A frame of these fields as its message; what is common to all kinds is filled in.
+export function speak (author, { seq = 0, salt = randomBytes(16), ...fields }) {
+  const head = { v: 1, seq, salt, ...fields }
+  return { ...parseFrame(makeFrame(author, KINDS[head.kind].realm, head), MOST_ITEM), head }
 }
 
-export function readFrame (frame, maxBytes = MAX_ITEM) {
-  const parts = decode(frame, maxBytes)
-  if (!Array.isArray(parts) || parts.length !== 3) throw new Refused('frame')
+export function parseFrame (data, most) {
+  const parts = decode(data, most)
+  if (!Array.isArray(parts) || parts.length !== 3) refuse('frame')
   const [key, signature, payload] = parts
-  if (!bin(32)(key) || !bin(64)(signature) || !isBytes(payload)) throw new Refused('frame')
-  const fields = decode(payload, maxBytes)
-  if (!(fields instanceof Map)) throw new Refused('type', 'a payload that is no map')
-  return { author: key, signature, payload, fields, frame, id: idOf(key, payload) }
+  if (!isBytes(key, 32) || !isBytes(signature, 64) || !isBytes(payload)) refuse('frame')
+  return { key, signature, payload, id: frameId(key, payload), data }
 }
 
-export function verify (envelope, realm, net) {
-  const { signature, payload, author } = envelope
-  if (!sodium.crypto_sign_verify_detached(signature, signedBytes(payload, realm, net), author)) {
-    throw new Refused('signature')
-  }
+function readPayload (frame, net) {
+  const head = decode(frame.payload, frame.payload.length)
+  if (!isMap(head)) refuse('type', 'payload')
+  if (head.net !== net) refuse('net')
+  return head
 }
 
-export function trailingZeroBits (bytes) {
-  let bits = 0
-  for (let i = bytes.length - 1; i >= 0; i--, bits += 8) {
-    if (bytes[i] !== 0) return bits + Math.log2(bytes[i] & -bytes[i])
-  }
-  return bits
+const INSTANT = int(0, 2 ** 40)
+const COMMON = {
+  v: int(0), net: text(32, /^[a-z0-9-]+$/), kind: text(64, /^[a-z0-9.]+$/),
+  at: INSTANT, exp: INSTANT, seq: int(0), salt: bytes(16),
+}
+const HEAD = { ref: bytes(32), root: bytes(32), to: bytes(32), tkey: bytes(32), stamp: bytes(8) }
+
+function checkCommon (head) {
+  for (const [name, check] of Object.entries(COMMON)) if (!check(head[name])) refuse('head', name)
+  if (head.v !== 1) refuse('version')
+  if (!(head.at < head.exp && head.exp <= head.at + MAX_LIFE)) refuse('life')
 }
 
-// --------------------------------------------------------------------------------------------------- Payload, Kinds
-
-const COMMON = shape({
-  'v!': int(0),
-  'net!': text(32, /^[a-z0-9-]+$/),
-  'kind!': text(64, /^[a-z0-9.]+$/),
-  'at!': int(0, MAX_INSTANT),
-  'exp!': int(0, MAX_INSTANT),
-  'seq!': int(0),
-  'salt!': bin(16)
-})
-const HEAD_SIZES = { ref: 32, root: 32, to: 32, tkey: 32, stamp: 8 }
-const EXT = shape({ crit: (names) => Array.isArray(names) && names.every((name) => typeof name === 'string') })
-
-function checkCommon (fields) {
-  if (!COMMON(fields)) throw new Refused('head')
-  if (fields.get('v') !== 1) throw new Refused('version')
-  const life = fields.get('exp') - fields.get('at')
-  if (life <= 0 || life > MAX_LIFE) throw new Refused('life')
-}
-
-// What its kind asks of the head. `realm`: where it was received.
-function checkKind (fields, realm) {
-  const kind = fields.get('kind')
-  if (!Object.hasOwn(KINDS, kind) || KINDS[kind].realm !== realm) throw new Refused('unknown_kind', kind)
-  for (const name of KINDS[kind].heads) {
-    if (!bin(HEAD_SIZES[name])(fields.get(name))) throw new Refused('head', name)
-  }
-  if (fields.has('ext')) {
-    if (!EXT(fields.get('ext'))) throw new Refused('head', 'ext')
-    if ((fields.get('ext').get('crit') ?? []).length > 0) throw new Refused('critical') // this program knows none
-  }
+// A field that its kind does not have is an unknown key, whatever its type.
+function checkKind (head, realm) {
+  const kind = KINDS[head.kind]
+  if (kind?.realm !== realm) refuse('unknown_kind', head.kind)
+  for (const name of kind.head) if (!HEAD[name](head[name])) refuse('head', name)
+  if (head.ext === undefined) return kind
+  const crit = isMap(head.ext) ? head.ext.crit ?? [] : refuse('head', 'ext')
+  if (!Array.isArray(crit) || !crit.every(x => typeof x === 'string')) refuse('head', 'crit')
+  if (crit.length) refuse('critical', crit[0]) // we know no extension
   return kind
 }
 
-export const isEarly = (fields, now) => fields.get('at') > now + MAX_SKEW
-export const isExpired = (fields, now) =>
-  fields.get('kind') === 'intent.close' ? now > fields.get('exp') + MAX_SKEW : now >= fields.get('exp')
+function checkSignature ({ key, signature, payload }, realm, net) {
+  if (!sodium.crypto_sign_verify_detached(signature, signed(realm, net, payload), key)) refuse('signature')
+}
+const checkBody = (head, kind) => BODIES[kind.body](head.body) || refuse('body')
 
-// A signed frame of these fields; plain objects are maps. What is common is filled in.
-export function speak ({ kind, net, by, at, exp, body, salt = new Uint8Array(randomBytes(16)), seq = 0, ...heads }) {
-  const payload = encode({ v: 1, kind, net, at, exp, body, salt, seq, ...heads })
-  return readFrame(sign(payload, by, KINDS[kind].realm, net))
+export const isEarly = (head, now) => head.at > now + SKEW
+export const isExpired = (head, now) => head.kind === 'intent.close' ? now > head.exp + SKEW : now >= head.exp
+
+// ---- gossip
+
+export const REJECTED = new Set(['size', 'not_msgpack', 'not_canonical', 'type', 'depth', 'count', 'key', 'text', 'range',
+  'frame', 'signature', 'head', 'version', 'net', 'division', 'life', 'stamp', 'body'])
+
+// Everything but the register. Cheap checks come first: the signature is only paid for by what carries a stamp.
+export function openGossip (data, { net, division, now, bits = bitsOf(net) }) {
+  const frame = parseFrame(data, MOST_GOSSIP)
+  const head = readPayload(frame, net)
+  const category = isMap(head.body) ? head.body.category : undefined
+  if (typeof category !== 'string' || divisionOf(category) !== division) refuse('division')
+  checkCommon(head)
+  const kind = checkKind(head, 'gossip')
+  if (trailingZeroBits(frame.id) < bits) refuse('stamp')
+  checkSignature(frame, 'gossip', net)
+  checkBody(head, kind)
+  if (isEarly(head, now)) refuse('early')
+  if (isExpired(head, now)) refuse('expired')
+  return { ...frame, head }
 }
 
-// All that a message must be, wherever it came from, apart from time.
-export function checkMessage (message, realm, net) {
-  const { fields } = message
-  if (fields.get('net') !== net) throw new Refused('net')
-  checkCommon(fields)
-  const kind = checkKind(fields, realm)
-  verify(message, realm, net)
-  checkBody(kind, fields.get('body'))
-}
-
-// ---------------------------------------------------------------------------------------------------------- Gossip
-
-export const divisionOf = (category) => category.split('.', 1)[0]
-export const topicOf = (net, division) => `intentcast/1/${net}/intent/${division}`
-
-export function gossipId (topic, data) {
-  const name = ascii(topic)
-  const length = Buffer.alloc(8)
-  length.writeBigUInt64BE(BigInt(name.length))
-  return new Uint8Array(createHash('sha256').update(length).update(name).update(data).digest().subarray(0, 20))
-}
-
-const IGNORED = new Set(['unknown_kind', 'critical', 'early', 'expired', 'seen', 'superseded'])
-
-// "Verdicts" and "The register", for one network.
+// One posting for each author and division.
 export class Board {
-  constructor (net, bits = 0) {
-    this.net = net
-    this.bits = bits
-    this.postings = new Map()
-  }
+  #postings = new Map()
+  constructor (net, bits = bitsOf(net)) { this.net = net; this.bits = bits }
 
-  // -> { verdict: 'accept' | 'reject' | 'ignore', reason, message }
   hear (data, division, now) {
     try {
-      const message = this.#judge(data, division, now)
-      this.#place(message, division)
-      return { verdict: 'accept', reason: null, message }
-    } catch (error) {
-      if (!(error instanceof Refused)) throw error
-      return { verdict: IGNORED.has(error.reason) ? 'ignore' : 'reject', reason: error.reason, message: null }
+      const message = openGossip(data, { net: this.net, division, now, bits: this.bits })
+      this.#register(message, division)
+      return { verdict: 'accept', message }
+    } catch (e) {
+      if (!(e instanceof Refused)) throw e
+      return { verdict: REJECTED.has(e.reason) ? 'reject' : 'ignore', reason: e.reason }
     }
   }
 
-  get (id) {
-    return [...this.postings.values()].find((message) => sameBytes(message.id, id))
+  #register (message, division) {
+    const slot = hex(message.key) + division, old = this.#postings.get(slot)
+    if (old && same(old.id, message.id)) refuse('seen')
+    if (old && !outranks(message, old)) refuse('superseded')
+    this.#postings.set(slot, message)
   }
 
-  list (divisions) {
-    return [...this.postings.values()].filter(({ fields }) => divisions.has(divisionOf(fields.get('body').get('category'))))
+  get (id) { return [...this.#postings.values()].find(m => same(m.id, id)) }
+  list (division, now) {
+    return [...this.#postings.values()].filter(m => divisionOf(m.head.body.category) === division && !isExpired(m.head, now))
   }
+}
 
-  #judge (data, division, now) {
-    const message = readFrame(data, MAX_GOSSIP_FRAME)
-    const { fields } = message
-    if (fields.get('net') !== this.net) throw new Refused('net')
-    const body = fields.get('body')
-    const category = body instanceof Map ? body.get('category') : undefined
-    if (typeof category !== 'string' || divisionOf(category) !== division) throw new Refused('division')
-    checkCommon(fields)
-    const kind = checkKind(fields, 'gossip')
-    if (trailingZeroBits(message.id) < this.bits) throw new Refused('stamp')
-    verify(message, 'gossip', this.net)
-    checkBody(kind, body)
-    if (isEarly(fields, now)) throw new Refused('early')
-    if (isExpired(fields, now)) throw new Refused('expired')
-    return message
+function outranks (a, b) {
+  const closes = m => m.head.kind === 'intent.close'
+  if (closes(a) !== closes(b)) return closes(a)
+  return a.head.seq !== b.head.seq ? a.head.seq > b.head.seq : Buffer.compare(a.id, b.id) < 0
+}
+
+// ---- streams and records
+
+export function withLength (value) {
+  const out = []
+  for (let n = value.length; ; n >>= 7) {
+    if (n < 128) { out.push(n); break }
+    out.push(n & 127 | 128)
   }
+  return Buffer.concat([Buffer.from(out), value])
+}
 
-  #place (message, division) {
-    const register = `${hex(message.author)} ${division}`
-    const present = this.postings.get(register)
-    if (present !== undefined) {
-      if (sameBytes(present.id, message.id)) throw new Refused('seen')
-      if (!beats(message, present)) throw new Refused('superseded')
+// What has come so far -> [the whole values in it, the rest]. A length above `most` or in a longer form than needed throws.
+export function splitStream (data, most = MOST_ITEM) {
+  const whole = []
+  for (;;) {
+    let length = 0, at = 0
+    for (; ; at++) {
+      if (at === data.length) return [whole, data]
+      length += (data[at] & 127) * 2 ** (7 * at)
+      if (length > most || at > 3) refuse('size')
+      if (data[at] < 128) break
     }
-    this.postings.set(register, message)
+    if (at > 0 && data[at] === 0) refuse('not_canonical', 'length')
+    if (data.length < at + 1 + length) return [whole, data]
+    whole.push(data.subarray(at + 1, at + 1 + length))
+    data = data.subarray(at + 1 + length)
   }
 }
 
-function beats (one, other) {
-  const [closes, closed] = [one, other].map((each) => each.fields.get('kind') === 'intent.close')
-  if (closes !== closed) return closes
-  const [seq, present] = [one.fields.get('seq'), other.fields.get('seq')]
-  return seq === present ? Buffer.compare(one.id, other.id) < 0 : seq > present
-}
-
-// ---------------------------------------------------------------------------------------------------------- Sealing
-
-// What a key pair shares with another public key: "the box side is always the server, the vendor the client".
-export function sessionKeys (own, ownIsBox, other) {
-  try {
-    const keys = ownIsBox
-      ? sodium.crypto_kx_server_session_keys(own.public, own.secret, other)
-      : sodium.crypto_kx_client_session_keys(own.public, own.secret, other)
-    return { receive: keys.sharedRx, send: keys.sharedTx }
-  } catch {
-    throw new Refused('sealed', 'a key of small order')
+// The values of a stream, as its chunks come.
+export async function * values (stream) {
+  let rest = Buffer.alloc(0), whole
+  for await (const chunk of stream) {
+    [whole, rest] = splitStream(Buffer.concat([rest, chunk.subarray()]))
+    yield * whole
   }
 }
 
-export const paddedSize = (bytes) => PAD_SIZES.find((size) => size > bytes)
-
-function pad (frame) {
-  const size = paddedSize(frame.length)
-  if (size === undefined) throw new Refused('size', 'too long to be sealed')
-  const out = new Uint8Array(size)
-  out.set(frame)
-  out[frame.length] = 0x80
-  return out
+export function openRecord (data, { net, now }) {
+  const frame = parseFrame(data, MOST_RECORD)
+  const head = readPayload(frame, net)
+  checkCommon(head)
+  const kind = checkKind(head, 'address')
+  checkSignature(frame, 'address', net)
+  checkBody(head, kind)
+  if (isEarly(head, now)) refuse('early')
+  if (isExpired(head, now)) refuse('expired')
+  if (head.exp > head.at + 86400) refuse('life')
+  return { ...frame, head, peer: peerId(frame.key) }
 }
 
-function unpad (padded) {
-  let end = padded.length - 1
-  while (end >= 0 && padded[end] === 0) end--
-  if (end < 0 || padded[end] !== 0x80 || paddedSize(end) !== padded.length) throw new Refused('padding')
-  return padded.subarray(0, end)
+// ---- direct items
+
+export function pad (frame) {
+  const size = PADDED.find(n => n > frame.length) ?? refuse('size')
+  return Buffer.concat([frame, Buffer.of(0x80), Buffer.alloc(size - frame.length - 1)])
+}
+function unpad (plain) {
+  let end = plain.length - 1
+  while (end >= 0 && plain[end] === 0) end--
+  if (plain[end] !== 0x80 || PADDED.find(n => n > end) !== plain.length) refuse('padding')
+  return plain.subarray(0, end)
 }
 
-export const associatedData = (item) => encode([1, item.toBox, item.tkey, item.n, item.exp, item.nonce])
-export const digestOf = (item) =>
-  blake2b(encode([1, item.toBox, item.tkey, item.n, item.exp, item.nonce, item.ciphertext]))
-export const itemStampBits = (digest, stamp) => trailingZeroBits(blake2b(digest, stamp))
-
-export function seal (frame, { own, ownIsBox, toBox, n, exp, nonce = new Uint8Array(randomBytes(24)) }) {
-  const item = { toBox, tkey: own.public, n, exp, nonce, stamp: NO_STAMP }
-  const { send } = sessionKeys(own, ownIsBox, toBox)
-  item.ciphertext = sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(pad(frame), associatedData(item), null, nonce, send)
-  return item
+// {receive, send} of one side. The box is the server, the vendor's tkey the client, whoever writes.
+export function sessionKeys (own, other, ownIsBox) {
+  let q
+  try { q = sodium.crypto_scalarmult(own.secret, other) } catch { refuse('sealed', 'key of small order') }
+  const client = ownIsBox ? other : own.key, server = ownIsBox ? own.key : other
+  const both = blake(64, q, client, server)
+  const [low, high] = [both.subarray(0, 32), both.subarray(32)]
+  return ownIsBox ? { receive: high, send: low } : { receive: low, send: high }
 }
 
-export const encodeItem = (item) =>
-  encode([1, item.toBox, item.tkey, item.n, item.exp, item.nonce, item.ciphertext, item.stamp])
-export const encodeHint = ({ digest, code, arg }) => encode([0, digest, code, arg])
+export function seal (frame, { own, ownIsBox, toBox, n, exp, nonce = randomBytes(24), stamp = Buffer.alloc(8) }) {
+  const outside = [1, toBox, own.key, n, exp, nonce]
+  const { send } = sessionKeys(own, toBox, ownIsBox)
+  const sealed = sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(pad(frame), encode(outside), null, nonce, send)
+  return encode([...outside, sealed, stamp])
+}
 
-const HINTS = new Set(['need_bits', 'unknown_key', 'busy'])
+export const itemBits = (digest, stamp) => trailingZeroBits(blake(32, digest, stamp))
+const TAG = 16
+const HINTS = ['need_bits', 'unknown_key', 'busy']
+const count = v => isInt(v) && v >= 0
 
-// An item, or a hint (which has a `code`). Throws Refused.
-export function readItem (data) {
-  const parts = decode(data, MAX_ITEM)
-  if (!Array.isArray(parts)) throw new Refused('item')
-  if (parts[0] === 0 && parts.length === 4) {
+export const makeHint = (digest, code, arg) => encode([0, digest, code, arg])
+
+export function parseItem (data) {
+  const parts = decode(data, MOST_ITEM)
+  if (!Array.isArray(parts)) refuse('item')
+  if (parts[0] === 0) {
     const [, digest, code, arg] = parts
-    if (!bin(32)(digest) || !HINTS.has(code) || !int(0)(arg)) throw new Refused('item', 'not a hint')
-    return { digest, code, arg }
+    if (parts.length !== 4 || !isBytes(digest, 32) || !HINTS.includes(code) || !count(arg)) refuse('item')
+    return { hint: { digest, code, arg } }
   }
-  const [version, toBox, tkey, n, exp, nonce, ciphertext, stamp] = parts
-  const fine =
-    version === 1 && parts.length === 8 && bin(32)(toBox) && bin(32)(tkey) && int(0)(n) && int(0, MAX_INSTANT)(exp) &&
-    bin(24)(nonce) && isBytes(ciphertext) && bin(8)(stamp)
-  if (!fine) throw new Refused('item')
-  if (!PAD_SIZES.includes(ciphertext.length - 16)) throw new Refused('padding')
-  return { toBox, tkey, n, exp, nonce, ciphertext, stamp }
+  const [version, toBox, tkey, n, exp, nonce, sealed, stamp] = parts
+  if (parts.length !== 8 || version !== 1 || !isBytes(toBox, 32) || !isBytes(tkey, 32) || !count(n) || !count(exp) ||
+    !isBytes(nonce, 24) || !isBytes(sealed) || !isBytes(stamp, 8)) refuse('item')
+  if (!PADDED.includes(sealed.length - TAG)) refuse('padding')
+  const digest = blake(32, encode(parts.slice(0, 7)))
+  return { toBox, tkey, n, exp, nonce, sealed, stamp, digest, bits: itemBits(digest, stamp), outside: encode(parts.slice(0, 6)) }
 }
 
-// --------------------------------------------------------------------------------------------------------- Opening
-
-// `end`: { own, ownIsBox, net, me, root, expectedAuthor (null: anybody but me) }. -> message. Throws Refused.
-export function openItem (item, { own, ownIsBox, net, me, root, expectedAuthor }) {
-  if (!sameBytes(item.toBox, own.public)) throw new Refused('unknown_key')
-  const { receive } = sessionKeys(own, ownIsBox, item.tkey)
-  let padded
+// `receiver`: own {secret, key}, ownIsBox, net, me (signing key), root, expectedAuthor (none: a first offer), now.
+// D, the peer's share and the stamp asked for are the caller's, who keeps the memory of them.
+export function openItem (item, { own, ownIsBox, net, me, root, expectedAuthor, now }) {
+  if (now !== undefined && now >= item.exp) refuse('expired')
+  if (!same(item.toBox, own.key)) refuse('unknown_key')
+  const { receive } = sessionKeys(own, item.tkey, ownIsBox)
+  let plain
   try {
-    padded = sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(null, item.ciphertext, associatedData(item), item.nonce, receive)
-  } catch {
-    throw new Refused('sealed')
-  }
-  const message = readFrame(unpad(padded))
-  const { fields, author } = message
-  if (fields.get('net') !== net) throw new Refused('net')
-  checkCommon(fields)
-  const kind = checkKind(fields, 'direct')
-  if (KINDS[kind].sender === (ownIsBox ? 'requester' : 'vendor')) throw new Refused('sender')
-  if (!sameBytes(fields.get('to'), me)) throw new Refused('to')
-  if (!sameBytes(fields.get('root'), root)) throw new Refused('root')
-  if (!sameBytes(fields.get('tkey'), item.tkey)) throw new Refused('tkey')
-  if (fields.get('exp') !== item.exp) throw new Refused('exp')
-  if (expectedAuthor === null ? sameBytes(author, me) : !sameBytes(author, expectedAuthor)) throw new Refused('author')
-  verify(message, 'direct', net)
-  checkBody(kind, fields.get('body'))
-  return message
+    plain = Buffer.from(sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(null, item.sealed, item.outside, item.nonce, receive))
+  } catch { refuse('sealed') }
+  const frame = parseFrame(unpad(plain), MOST_ITEM)
+  const head = readPayload(frame, net)
+  checkCommon(head)
+  const kind = checkKind(head, 'direct')
+  if (kind.sender !== 'either' && (kind.sender === 'vendor') !== ownIsBox) refuse('sender')
+  if (!same(head.to, me)) refuse('to')
+  if (!same(head.root, root)) refuse('root')
+  if (!same(head.tkey, item.tkey)) refuse('tkey')
+  if (head.exp !== item.exp) refuse('exp')
+  if (expectedAuthor ? !same(frame.key, expectedAuthor) : same(frame.key, me)) refuse('author')
+  checkSignature(frame, 'direct', net)
+  checkBody(head, kind)
+  if (now !== undefined && isEarly(head, now)) refuse('early')
+  return { ...frame, head, digest: item.digest }
 }
 
-// --------------------------------------------------------------------------------------------------------- Streams
+// ---- evidence
 
-export function withLength (data) {
-  const length = []
-  let rest = data.length
-  for (; rest > 0x7f; rest >>= 7) length.push((rest & 0x7f) | 0x80)
-  return joined([...length, rest], data)
+export const makeEvidence = (net, kind, frames) => encode(['intentcast/evidence', 1, net, kind, frames])
+const SORTS = { intent: [/^intent(\.update|\.close)?$/], offer: [/^intent(\.update)?$/, /^offer$/],
+  contract: [/^intent(\.update)?$/, /^offer$/, /^accept$/, /^confirm$/] }
+
+// Stamps and expiry are not judged: what was signed stays signed.
+export function openEvidence (data, net) {
+  const parts = decode(data, MOST_EVIDENCE)
+  if (!Array.isArray(parts) || parts.length !== 5) refuse('evidence')
+  const [name, version, itsNet, sort, frames] = parts
+  const kinds = Object.hasOwn(SORTS, sort) ? SORTS[sort] : refuse('evidence', 'kind')
+  if (name !== 'intentcast/evidence' || version !== 1 || itsNet !== net || !Array.isArray(frames) ||
+    frames.length !== kinds.length) refuse('evidence')
+  const messages = frames.map((data, i) => {
+    const realm = i ? 'direct' : 'gossip'
+    const frame = parseFrame(isBytes(data) ? data : refuse('evidence'), i ? MOST_ITEM : MOST_GOSSIP)
+    const head = readPayload(frame, net)
+    checkCommon(head)
+    const kind = checkKind(head, realm)
+    if (!kinds[i].test(head.kind)) refuse('evidence', head.kind)
+    checkSignature(frame, realm, net)
+    checkBody(head, kind)
+    return { ...frame, head }
+  })
+  const [wish, offer, accept, confirm] = messages
+  const root = wish.head.kind === 'intent' ? wish.id : wish.head.root
+  messages.slice(1).forEach((m, i) => {
+    const before = messages[i]
+    if (!same(m.head.ref, before.id) || !same(m.head.root, root) || !same(m.head.to, before.key)) refuse('evidence', 'chain')
+  })
+  if (offer && same(offer.key, wish.key)) refuse('evidence', 'author')
+  if (accept && (!same(accept.key, wish.key) || !same(confirm.key, offer.key) || accept.head.exp > offer.head.exp)) refuse('evidence')
+  return messages
 }
-
-// Cuts what comes on a stream into items. Throws Refused for a length that is too large or too long.
-export class Deframer {
-  #rest
-
-  constructor () {
-    this.#rest = Buffer.alloc(0)
-  }
-
-  * feed (data) {
-    this.#rest = Buffer.concat([this.#rest, data])
-    for (;;) {
-      let length = 0
-      let at = 0
-      let more = true
-      while (more) {
-        if (at >= this.#rest.length) return
-        const byte = this.#rest[at]
-        length |= (byte & 0x7f) << (7 * at)
-        more = byte > 0x7f
-        if (!more && byte === 0 && at > 0) throw new Refused('frame', 'a length that is too long')
-        at++
-        if (length > MAX_ITEM || (more && at >= 3)) throw new Refused('size', 'a length that is too large')
-      }
-      if (this.#rest.length < at + length) return
-      yield new Uint8Array(this.#rest.subarray(at, at + length))
-      this.#rest = this.#rest.subarray(at + length)
-    }
-  }
-}
-
-export { decode, encode }

@@ -1,29 +1,27 @@
 // Catch-up and peers ("Streams" in protocol/README.md): questions and answers, in turns, on one stream.
 
+import { randomBytes } from 'node:crypto'
+
 import { multiaddr } from '@multiformats/multiaddr'
 
-import { bin } from './bodies.mjs'
-import { hex, isBytes, Refused, sameBytes } from './codec.mjs'
+import { decode, encode, isBytes, Refused } from './codec.mjs'
 import * as p from './protocol.mjs'
+import { hex } from './protocol.mjs'
 
 export const SYNC = '/intentcast/sync/1'
 export const PEERS = '/intentcast/peers/1'
 const PAGE = 256
 const ASK_AT_ONCE = 64
 const ANSWER_BYTES = 50000
-const MAX_RECORD = 2048
 const DAY = 86400
 const now = () => Math.floor(Date.now() / 1000)
 
 async function * values (stream) {
-  const deframer = new p.Deframer()
-  for await (const chunk of stream) {
-    for (const data of deframer.feed(chunk.subarray())) yield p.decode(data, p.MAX_ITEM)
-  }
+  for await (const data of p.values(stream)) yield decode(data, p.MOST_ITEM)
 }
 
 async function say (stream, ...parts) {
-  if (!stream.send(p.withLength(p.encode(parts)))) await stream.onDrain()
+  if (!stream.send(p.withLength(encode(parts)))) await stream.onDrain()
 }
 
 class Asker {
@@ -44,14 +42,14 @@ class Asker {
 export async function catchUp (libp2p, address, divisions, most) {
   const stream = await libp2p.dialProtocol(multiaddr(address), SYNC)
   const asker = new Asker(stream)
-  const salt = p.randomKey().subarray(0, 16)
+  const salt = randomBytes(16)
   const ids = []
   let pages = 0
   let after = new Uint8Array(0)
   do {
     const [found, next] = await asker.ask('ids', 'list', salt, divisions, after, most)
-    if (!found.every(bin(32)) || found.length > most) throw new Refused('request', 'not ids')
-    const positions = found.map((id) => hex(p.blake2b(salt, id)))
+    if (!found.every((id) => isBytes(id, 32)) || found.length > most) throw new Refused('request', 'not ids')
+    const positions = found.map((id) => hex(p.position(salt, id)))
     if (positions.some((position, i) => position <= (i === 0 ? hex(after) : positions[i - 1]))) {
       throw new Refused('request', 'not in the order of the salt')
     }
@@ -64,8 +62,8 @@ export async function catchUp (libp2p, address, divisions, most) {
     const [found] = await asker.ask('frames', 'get', missing.slice(0, ASK_AT_ONCE))
     if (found.length === 0) break
     frames.push(...found)
-    const here = found.map((frame) => p.readFrame(frame).id)
-    missing = missing.filter((id) => !here.some((other) => sameBytes(other, id)))
+    const here = found.map((frame) => p.parseFrame(frame, p.MOST_GOSSIP).id)
+    missing = missing.filter((id) => !here.some((other) => p.same(other, id)))
   }
   await stream.close()
   return { pages, ids, frames }
@@ -77,7 +75,7 @@ export function serveCatchUp (libp2p, board) {
     for await (const question of values(stream)) {
       if (question[0] === 'list') {
         const [, salt, divisions, after, most] = question
-        const places = board.list(new Set(divisions)).map(({ id }) => ({ id, position: p.blake2b(salt, id) }))
+        const places = divisions.flatMap((division) => board.list(division, now())).map(({ id }) => ({ id, position: p.position(salt, id) }))
         places.sort((one, other) => Buffer.compare(one.position, other.position))
         const behind = places.filter(({ position }) => Buffer.compare(position, after) > 0)
         const page = behind.slice(0, Math.min(most, PAGE))
@@ -87,7 +85,7 @@ export function serveCatchUp (libp2p, board) {
         const frames = []
         let size = 0
         for (const id of question[1].slice(0, ASK_AT_ONCE)) {
-          const frame = board.get(id)?.frame
+          const frame = board.get(id)?.data
           if (frame === undefined) continue
           size += frame.length
           if (frames.length > 0 && size > ANSWER_BYTES) break
@@ -100,27 +98,18 @@ export function serveCatchUp (libp2p, board) {
   })
 }
 
-function readRecord (record, net) {
-  const message = p.readFrame(record, MAX_RECORD)
-  p.checkMessage(message, 'address', net)
-  const { fields, author } = message
-  if (fields.get('exp') > fields.get('at') + DAY) throw new Refused('life')
-  if (p.isEarly(fields, now()) || p.isExpired(fields, now())) throw new Refused('time')
-  const peer = p.peerIdText(author)
-  return fields.get('body').get('addrs').map((address) => `${address}/p2p/${peer}`)
-}
-
 // Whom a peer knows, after telling it who we are. -> their addresses, one list for each record that is believed
 export async function askPeers (libp2p, address, key, net) {
   const own = libp2p.getMultiaddrs()[0].toString().replace(/\/p2p\/.*/, '')
   const body = { addrs: [own] }
-  const record = p.speak({ kind: 'address', net, by: key, at: now(), exp: now() + DAY, body }).frame
+  const record = p.speak(key, { kind: 'address', net, at: now(), exp: now() + DAY, body }).data
   const stream = await libp2p.dialProtocol(multiaddr(address), PEERS)
   const [records] = await new Asker(stream).ask('records', 'peers', record, 16)
   await stream.close()
-  return records.filter(isBytes).flatMap((each) => {
+  return records.filter((each) => isBytes(each)).flatMap((each) => {
     try {
-      return [readRecord(each, net)]
+      const { peer, head } = p.openRecord(each, { net, now: now() })
+      return [head.body.addrs.map((address) => `${address}/p2p/${peer}`)]
     } catch (error) {
       if (!(error instanceof Refused)) throw error
       return []

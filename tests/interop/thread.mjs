@@ -1,179 +1,159 @@
-// One thread: a wish and one vendor, seen from one side ("Threads" in protocol/README.md).
+// One wish and one vendor, as one of the two sees it ("Threads" in protocol/README.md). Messages come in any order and
+// any number of times.
+import { KINDS } from './bodies.mjs'
+import { hex } from './protocol.mjs'
 
-import { hex } from './codec.mjs'
-
-const MAX_WAITING = 8
-const MAX_OFFERS = 64
-
-const seqOf = (message) => message.fields.get('seq')
-const expOf = (message) => message.fields.get('exp')
-const refOf = (message) => hex(message.fields.get('ref'))
-const idText = (message) => hex(message.id)
-
-// Of two offers, or two revisions, the one that counts.
-const isNewer = (one, other) =>
-  seqOf(one) === seqOf(other) ? idText(one) < idText(other) : seqOf(one) > seqOf(other)
+const MOST_WAITING = 8, MOST_OFFERS = 64
+const MOVES = {
+  'offer.withdraw': ['OFFERED', 'WITHDRAWN'], decline: ['OFFERED', 'DECLINED'], accept: ['OFFERED', 'ACCEPTED'],
+  confirm: ['ACCEPTED', 'CONFIRMED'], reject: ['ACCEPTED', 'REJECTED'],
+}
+// Higher seq, then lower id: of offers, and of revisions.
+const newer = (a, b) => a.head.seq !== b.head.seq ? a.head.seq > b.head.seq : Buffer.compare(a.id, b.id) < 0
 
 export class Thread {
-  // side: 'requester' | 'vendor'
-  constructor (side) {
-    this.side = side
-    this.here = new Set() // ids put in
-    this.waiting = [] // messages that name something not here yet
-    this.talks = new Map() // offer's id -> { offer, state, accept, withdrawals }
-    this.revisions = new Map()
-    this.closed = false
-    this.acks = new Map() // what it names -> the lowest seq of an ack for it
-    this.deals = new Map() // accept's id -> its talk
-    this.answers = new Map() // confirm's or reject's id -> its talk
+  #messages = new Map() // id -> message that was put in
+  #waiting = new Map() // id -> message whose ref is not here yet
+  #talks = new Map() // id of the offer -> {offer, state, accept, answer}
+  #revision = null
+  #closed = false
+
+  // side: 'requester' or 'vendor'; root, requester and vendor are bytes.
+  constructor ({ side, root, requester, vendor }) {
+    Object.assign(this, { side, root: hex(root), requester: hex(requester), vendor: hex(vendor) })
   }
 
   states (now) {
-    this.#look(now)
-    return Object.fromEntries([...this.talks].map(([id, talk]) => [id, talk.state]))
+    this.#pass(now)
+    return Object.fromEntries([...this.#talks].map(([id, talk]) => [id, talk.state]))
   }
 
-  // -> { early: it waits for what it names (or is dropped, if too many wait),
-  //      owes: null, a problem's code, or 'superseded': a reject }
+  // early: it waits for what it names. dropped: too many wait; it is neither kept nor acked. owes: the code of the problem
+  // to answer with instead of an ack, or `superseded`: an ack, and a reject. Nothing is owed for words of one's own, nor
+  // later for what waited: that was acked when it came.
   add (message, now) {
-    this.#look(now)
-    const id = idText(message)
-    if (this.here.has(id) || this.waiting.some((other) => idText(other) === id)) return { early: false, owes: null }
+    const id = hex(message.id), nothing = { early: false, dropped: false, owes: null }
+    this.#pass(now)
+    if (this.#messages.has(id) || !this.#belongs(message)) return nothing
     if (this.#mustWait(message)) {
-      if (this.waiting.length < MAX_WAITING) this.waiting.push(message)
-      return { early: true, owes: null }
+      if (!this.#waiting.has(id) && this.#waiting.size === MOST_WAITING) return { ...nothing, dropped: true }
+      this.#waiting.set(id, message)
+      return { ...nothing, early: true }
     }
-    this.here.add(id)
-    let owes = this.#take(message, now)
-    const ready = this.waiting.filter((other) => !this.#mustWait(other))
-    this.waiting = this.waiting.filter((other) => this.#mustWait(other))
-    for (const other of ready) {
-      const later = this.add(other, now).owes
-      owes ??= later
+    const owes = this.#put(id, message, now)
+    for (const [otherId, other] of [...this.#waiting]) {
+      if (hex(other.head.ref) === id && this.#waiting.delete(otherId)) this.add(other, now)
     }
-    return { early: false, owes }
+    return { ...nothing, owes: hex(message.key) === this[this.side] ? null : owes }
   }
 
-  #mustWait (message) {
-    const kind = message.fields.get('kind')
-    return !kind.startsWith('intent') && kind !== 'offer' && !this.here.has(refOf(message))
+  #belongs ({ id, key, head }) {
+    const author = hex(key), { sender } = KINDS[head.kind]
+    if (hex(head.kind === 'intent' ? id : head.root) !== this.root) return false
+    return sender === 'either' ? [this.requester, this.vendor].includes(author) : author === this[sender]
+  }
+  // A wish may come after its offers, and a revision after its own revision.
+  #mustWait ({ head }) {
+    return KINDS[head.kind].realm === 'direct' && head.kind !== 'offer' && !this.#messages.has(hex(head.ref))
   }
 
-  // Time alone.
-  #look (now) {
-    for (const talk of this.talks.values()) {
-      if (talk.state === 'OFFERED' && now >= expOf(talk.offer)) talk.state = 'VOID'
-      if (talk.state === 'ACCEPTED' && now >= expOf(talk.accept)) talk.state = 'LAPSED'
-    }
-  }
-
-  #take (message, now) {
-    const kind = message.fields.get('kind')
-    switch (kind) {
-      case 'intent':
-      case 'intent.update': return this.#onRevision(message)
-      case 'intent.close': return this.#onClose()
-      case 'offer': return this.#onOffer(message, now)
-      case 'offer.withdraw': return this.#onWithdraw(message)
-      case 'decline': return this.#onDecline(message)
-      case 'accept': return this.#onAccept(message, now)
-      case 'confirm':
-      case 'reject': return this.#onAnswer(message, kind, now)
-      case 'ack': return this.#onAck(message)
-      case 'problem': return this.#onProblem(message)
+  #pass (now) {
+    for (const talk of this.#talks.values()) {
+      if (talk.state === 'OFFERED' && now >= talk.offer.head.exp) talk.state = 'VOID'
+      if (talk.state === 'ACCEPTED' && now >= talk.accept.head.exp) talk.state = 'LAPSED'
     }
   }
 
-  #newestRevision () {
-    return [...this.revisions.values()].reduce((best, each) => (best && !isNewer(each, best) ? best : each), null)
-  }
-
-  // At the requester only: for a vendor, its offer stands until its exp.
-  #voidOlder () {
-    if (this.side !== 'requester') return
-    const newest = this.#newestRevision()
-    for (const talk of this.talks.values()) {
-      const older = newest !== null && refOf(talk.offer) !== idText(newest)
-      if (talk.state === 'OFFERED' && (this.closed || older)) talk.state = 'VOID'
+  #put (id, message, now) {
+    const { head } = message
+    if (head.kind === 'offer' && this.#talks.size === MOST_OFFERS) return 'state'
+    this.#messages.set(id, message)
+    switch (head.kind) {
+      case 'intent': case 'intent.update': return this.#revise(message)
+      case 'intent.close': return this.#close()
+      case 'offer': return this.#offer(id, message, now)
+      case 'ack': return null // read when an accept comes
+      case 'problem': return this.#problem(message)
     }
-  }
-
-  #onRevision (message) {
-    this.revisions.set(idText(message), message)
-    this.#voidOlder()
+    const named = this.#messages.get(hex(head.ref))
+    if (!KINDS[head.kind].answers.includes(named.head.kind)) return 'state'
+    if (head.kind === 'accept') return this.#accept(message, now)
+    if (head.kind === 'confirm' || head.kind === 'reject') return this.#answerAccept(message)
+    const talk = this.#talks.get(hex(head.ref)), [from, to] = MOVES[head.kind]
+    if (talk.state === from) talk.state = to
     return null
   }
 
-  #onClose () {
-    this.closed = true
-    this.#voidOlder()
+  // What voids at the requester only: a vendor's offer stands until its exp.
+  #outdated (offer) {
+    if (this.side !== 'requester') return false
+    return this.#closed || this.#revision !== null && hex(offer.head.ref) !== hex(this.#revision.id)
+  }
+  #voidOutdated () {
+    for (const talk of this.#talks.values()) if (talk.state === 'OFFERED' && this.#outdated(talk.offer)) talk.state = 'VOID'
     return null
   }
+  #revise (message) {
+    if (!this.#revision || newer(message, this.#revision)) this.#revision = message
+    return message.head.kind === 'intent.update' ? this.#voidOutdated() : null
+  }
+  #close () {
+    this.#closed = true
+    return this.#voidOutdated()
+  }
 
-  #onOffer (message, now) {
-    if (this.talks.size >= MAX_OFFERS) return 'state'
-    this.talks.set(idText(message), { offer: message, state: 'OFFERED', accept: null, withdrawals: [] })
-    const live = [...this.talks.values()].reduce((best, talk) => (isNewer(talk.offer, best.offer) ? talk : best))
-    for (const talk of this.talks.values()) {
-      if (talk !== live && talk.state === 'OFFERED') talk.state = 'VOID'
+  #offer (id, message, now) {
+    let state = now >= message.head.exp || this.#outdated(message) ? 'VOID' : 'OFFERED'
+    for (const talk of this.#talks.values()) {
+      if (newer(talk.offer, message)) state = 'VOID'
+      else if (talk.state === 'OFFERED') talk.state = 'VOID'
     }
-    this.#voidOlder()
-    this.#look(now)
+    this.#talks.set(id, { offer: message, state, accept: null, answer: null })
     return null
   }
 
-  #onWithdraw (message) {
-    const talk = this.talks.get(refOf(message))
-    if (talk === undefined) return 'state'
-    talk.withdrawals.push(idText(message))
-    if (talk.state === 'OFFERED') talk.state = 'WITHDRAWN'
-    return null
-  }
-
-  #onDecline (message) {
-    const talk = this.talks.get(refOf(message))
-    if (talk === undefined) return 'state'
-    if (talk.state === 'OFFERED') talk.state = 'DECLINED'
-    return null
-  }
-
-  #onAccept (message, now) {
-    const talk = this.talks.get(refOf(message))
-    if (talk === undefined || talk.accept !== null || expOf(message) > expOf(talk.offer)) return 'state'
-    const newer = [...this.talks.values()].filter((other) => isNewer(other.offer, talk.offer))
-    const isCrossed = talk.state === 'WITHDRAWN' || (talk.state === 'VOID' && newer.length > 0 && now < expOf(talk.offer))
-    if (this.side === 'vendor' && isCrossed) {
-      const undone = [...talk.withdrawals, ...newer.map((other) => idText(other.offer))]
-      if (undone.some((id) => this.acks.get(id) < seqOf(message))) return 'superseded'
-    } else if (talk.state !== 'OFFERED') return 'state'
+  #accept (message, now) {
+    const talk = this.#talks.get(hex(message.head.ref)), { offer } = talk
+    if (talk.accept || message.head.exp > offer.head.exp || now >= offer.head.exp) return 'state'
+    if (talk.state !== 'OFFERED') {
+      const replaced = talk.state === 'VOID' && [...this.#talks.values()].some(other => newer(other.offer, offer))
+      if (this.side !== 'vendor' || !(talk.state === 'WITHDRAWN' || replaced)) return 'state'
+      if (this.#knewBetter(message, offer)) return 'superseded'
+    }
     talk.accept = message
-    this.deals.set(idText(message), talk)
     talk.state = 'ACCEPTED'
-    this.#look(now)
+    return null
+  }
+  // Whether the requester had acknowledged, before it accepted, that the offer was withdrawn or replaced.
+  #knewBetter (accept, offer) {
+    return [...this.#messages.values()].some(m => {
+      if (m.head.kind !== 'ack' || hex(m.key) !== this.requester || m.head.seq >= accept.head.seq) return false
+      const named = this.#messages.get(hex(m.head.ref))
+      return named.head.kind === 'offer' ? newer(named, offer)
+        : named.head.kind === 'offer.withdraw' && hex(named.head.ref) === hex(offer.id)
+    })
+  }
+
+  #talkOf (acceptId) {
+    return [...this.#talks.values()].find(t => t.accept && hex(t.accept.id) === acceptId)
+  }
+  #answerAccept (message) {
+    const talk = this.#talkOf(hex(message.head.ref))
+    if (!talk || talk.answer) return 'state'
+    if (talk.state === 'LAPSED') return 'lapsed'
+    talk.answer = message
+    talk.state = MOVES[message.head.kind][1]
     return null
   }
 
-  #onAnswer (message, kind, now) {
-    const talk = this.deals.get(refOf(message))
-    if (talk?.state === 'LAPSED') return 'lapsed'
-    if (talk?.state !== 'ACCEPTED') return 'state'
-    this.answers.set(idText(message), talk)
-    talk.state = kind === 'confirm' ? 'CONFIRMED' : 'REJECTED'
-    return null
-  }
-
-  #onAck (message) {
-    const about = refOf(message)
-    this.acks.set(about, Math.min(Number(seqOf(message)), this.acks.get(about) ?? Infinity))
-    return null
-  }
-
-  #onProblem (message) {
-    const about = refOf(message)
-    const talk = this.answers.get(about)
-    if (this.side === 'vendor' && message.fields.get('body').get('code') === 'lapsed' && talk?.state === 'CONFIRMED') {
-      if (!this.acks.has(about)) talk.state = 'LAPSED'
-    }
+  // Only a `lapsed` about a confirm that nobody acknowledged moves anything, and only at the vendor.
+  #problem ({ key, head }) {
+    const confirm = this.#messages.get(hex(head.ref))
+    if (this.side !== 'vendor' || hex(key) !== this.requester || head.body.code !== 'lapsed' || confirm.head.kind !== 'confirm') return null
+    const acked = [...this.#messages.values()].some(m =>
+      m.head.kind === 'ack' && hex(m.key) === this.requester && hex(m.head.ref) === hex(head.ref))
+    const talk = this.#talkOf(hex(confirm.head.ref))
+    if (!acked && talk?.answer === confirm && talk.state === 'CONFIRMED') talk.state = 'LAPSED'
     return null
   }
 }
