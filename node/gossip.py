@@ -86,6 +86,7 @@ class Gossip:
         self._board = board
         self._clock = clock
         self._params = params or Params()
+        self._topic_prefix = categories.topic(board.net, "")
         self._router = Router(self._params, self._judge, rng, self._is_our_topic, static=static)
         self._on_heard = on_heard
         self._accepted: list[Heard] = []
@@ -297,8 +298,7 @@ class Gossip:
         return next(effect for effect in self._handle(event) if isinstance(effect, Published))
 
     def _judge(self, topic: str, data: bytes, via: PeerId, _now: float) -> Judgement:
-        division = categories.division_of_topic(self._board.net, topic)
-        assert division is not None, "the router was told which topics are ours"
+        division = topic.removeprefix(self._topic_prefix)  # the router was told which topics are ours
         heard = self.hear(division, data, via)
         if heard.accepted:
             self._accepted.append(heard)

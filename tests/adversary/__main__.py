@@ -1,6 +1,6 @@
 """What attacks come to, figure by figure. Exits 1 when a goal is missed.
 
-    scripts/adversary [--long] [T2 T19 ...]
+    scripts/adversary [--long] [--ci] [T2 T19 ...]
 
 The short form takes a minute; the long one is that of the table in README.md.
 """
@@ -21,6 +21,9 @@ from . import mesh_attacks, node_attacks, process_attacks, transport_attacks, wi
 from .figures import Figure
 
 Attack: TypeAlias = Callable[[], list[Figure]]
+
+PATIENCE = 5
+"""In CI, where others use the machine too: there the goals in time only tell of what has become far too slow."""
 
 
 def virtual(attack: Callable[..., Awaitable[list[Figure]]], *args: Any, **more: Any) -> Attack:
@@ -71,7 +74,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/adversary", description="Attack a node, and see what comes of it.")
     parser.add_argument("--long", action="store_true", help="as in the table of README.md")
     parser.add_argument("threats", nargs="*", help="only these, T2 for example")
+    parser.add_argument("--ci", action="store_true", help=f"goals in seconds may be missed by a factor of {PATIENCE}")
     options = parser.parse_args()
+    patience = PATIENCE if options.ci else 1
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     began = time.perf_counter()
     missed = 0
@@ -81,8 +86,8 @@ def main() -> int:
         for run in runs:
             started = time.perf_counter()
             for figure in run():
-                print(figure.line(), flush=True)
-                missed += not figure.reached
+                print(figure.line(patience), flush=True)
+                missed += figure.is_missed(patience)
             print(f"{'':5}{time.perf_counter() - started:.1f} s", flush=True)
     print(f"{missed} goals missed, {time.perf_counter() - began:.0f} s")
     return 1 if missed else 0

@@ -11,7 +11,7 @@ from protocol.gossip import Params
 from protocol.gossip.rpc import encode_control, encode_graft
 from tests.driver import wait_until
 
-from .figures import Figure, at_least, at_most, percentile, told
+from .figures import Figure, at_least, at_most, percentile, told, within
 from .frames import DIVISION, TOPIC, Forger
 from .mallory import Behaviour, Mallory, behave, delay, drop_all, drop_victim, duplicate, open_mallory, open_sybils
 from .town import HonestTown, open_honest_town
@@ -40,11 +40,11 @@ async def invalid_flood(seconds: float, rounds: int, per_second: int = 500, node
         slowest = max(flood.judged_until - flood.began for flood in floods)
         what = f"{per_second} invalid frames/s for {seconds:g} s, {rounds} times: cut off after, at most"
         return [
-            at_most("T2", what, slowest, 5, " s"),
+            within("T2", what, slowest, 5),
             at_least("T2", "frames that were sent", sent, 0.8 * per_second * seconds * rounds),
             told("T2", "of them judged", f"{judged}"),
             at_most("T2", "honest loss", 1 - honest.part(said), 0),
-            at_most("T2", "honest p99, times the one in peace, median", median(ratios), 2),
+            within("T2", "honest p99, times the one in peace, median", median(ratios), 2, ""),
             told("T2", "in each round", " ".join(f"{ratio:.2f}" for ratio in ratios)),
         ]
 

@@ -10,7 +10,7 @@ from node.network.seam import Network
 from tests.driver import seed_of
 
 from .connections import hold_connections
-from .figures import Figure, at_least, at_most, told
+from .figures import Figure, at_least, at_most, told, within
 from .proc import sockets_at
 
 LISTEN = ["/ip4/127.0.0.1/tcp/0"]
@@ -41,7 +41,7 @@ async def idle_and_slow(idle: int = 300, slow: int = 50, hosts: int = 1) -> list
             under_way, meanwhile = bob.statistics()["handshakes_under_way"], sockets_at(port)
         left = await _left_at(port, before)
     return [
-        at_most("T7", f"{idle} idle and {slow} slow from {hosts} address(es): slowest dial", max(times), 2, " s"),
+        within("T7", f"{idle} idle and {slow} slow from {hosts} address(es): slowest dial", max(times), 2),
         told("T7", "handshakes they hold", f"{under_way} of {limits.handshakes}"),
         at_most("T7", "file descriptors it holds meanwhile", meanwhile, 512),
         at_most("T7", "left when they have hung up, more than before", left, 0),

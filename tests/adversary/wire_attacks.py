@@ -20,7 +20,7 @@ from tests.protocol.people import ALICE, MALLORY, NOW, author_of, one_of_each
 from tests.vectors.ed25519.vectors import Signed, cctv, rfc_8032, wycheproof, x25519
 from tests.vectors.frame_vectors import board_for, refused_frames
 
-from .figures import Figure, at_least, at_most, told
+from .figures import Figure, at_least, at_most, told, within
 from .frames import (
     DIVISION,
     TOPIC,
@@ -79,7 +79,7 @@ def rpc_mutants(count: int, seed: int = 1) -> list[Figure]:
     return [
         at_least("T1", f"{count} RPC mutants, none raised: decoded", stages["decoded"], min(5000, count // 20)),
         at_least("T1", "an honest wish right after them: believed", ledger.first, 1),
-        at_most("T1", "after", took, 1, " s"),
+        within("T1", "after", took, 1),
     ]
 
 
