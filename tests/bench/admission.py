@@ -19,8 +19,8 @@ _BATCH = 100
 
 def measure(frames: int) -> dict[str, float]:
     """Seconds per frame, medians of batches: the raw signature check, and the board's whole verdict on a new wish.
-    The two take turns on the same frames, so that both meet the same machine; and it is the processor's seconds that are
-    counted, because on a busy machine the longer of two batches is interrupted more often."""
+    The two take turns on the same frames, so that both meet the same machine; and the processor's seconds are counted,
+    because on a busy machine the longer of two batches is interrupted more often."""
     garbage.settle()
     authors = Authors(plan_for(2, authors=frames))
     board = Board(NET)
