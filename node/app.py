@@ -9,7 +9,7 @@ import structlog
 import trio
 
 from protocol import categories
-from protocol.board import Board, Heard
+from protocol.board import OURS, Board, Heard, Posting
 from protocol.gossip import Params
 from protocol.intent import Intent, IntentClose
 from protocol.keys import SigningKey
@@ -32,7 +32,7 @@ from .policy import lives_in_public, may_be_dialled
 from .requester import Requester
 from .restore import restore
 from .skew import Skew, watch_clock
-from .store import PostingRow, Store, Tx, open_store
+from .store import PostingRow, Room, Store, Tx, open_store
 from .threads import Threads
 from .trouble import Trouble
 from .vendor.catalogue import Catalogue, load_catalogue
@@ -79,6 +79,8 @@ async def open_node(config: Config) -> AsyncIterator[Node]:
     catalogue = load_catalogue(config.catalogue) if config.catalogue is not None else None
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(config.home / "node.db"))
+        if store.disk is not None:
+            store.disk.look()  # on a full disk the reserve makes the little room that a start takes
         try:
             network = await stack.enter_async_context(
                 open_libp2p_network(seed=transport, listen=config.listen, announce=config.announce)
@@ -145,7 +147,10 @@ async def run_node(
     delivery = Delivery(network, store, threads, clock, chance, net)
 
     async def on_heard(batch: list[Heard]) -> None:
-        await store.transact(lambda tx: _keep(tx, events, batch))
+        if not await store.transact_foreign(lambda tx: _keep(tx, events, batch)):
+            # What replaces takes no more room than it frees; and a tombstone keeps a wish from coming back.
+            replacing = [one for one in batch if one.replaced is not None]
+            await store.transact_at_best(lambda tx: _keep(tx, events, replacing))
         events.announce()
         for one in batch:
             assert one.message is not None
@@ -216,13 +221,14 @@ async def run_node(
         await nursery.start(vendor.run)
         nursery.start_soon(store.wait_broken)
         nursery.start_soon(watch_clock, clock, skew, events)
+        nursery.start_soon(_watch_room, store, events, board)
         nursery.start_soon(_sweep, board, store, clock, requester, restored.kept_back, forget_old)
         await nursery.start(peering.run)
         yield Node(desk, network, board, gossip, delivery, threads, requester, vendor, store, clock)
         nursery.cancel_scope.cancel()
 
 
-def _keep(tx: Tx, events: EventLog, batch: list[Heard]) -> None:
+def _keep(tx: Tx, events: EventLog, batch: list[Heard]) -> bool:
     for heard in batch:
         message = heard.message
         assert message is not None
@@ -236,6 +242,51 @@ def _keep(tx: Tx, events: EventLog, batch: list[Heard]) -> None:
             tx.add_ended(message.author, message.root, message.body.reason, heard.replaced.frame)
         told = {"intent": message.root.hex(), "revision": message.id.hex()}
         events.write(tx, "wish.ended" if message.kind == "intent.close" else "wish.heard", told)
+    return True
+
+
+async def _watch_room(store: Store, events: EventLog, board: Board) -> None:
+    """Tell when the disk fills, and when there is room again: then what hangs on the board is stored after all."""
+    was: Room | None = None
+
+    async def changed(room: Room) -> None:
+        nonlocal was
+        if room is Room.ENOUGH and was is None:
+            return
+        was = room
+        free = store.disk.space_seen.free if store.disk is not None else 0
+        tell = log.info if room is Room.ENOUGH else log.warning
+        tell(_ROOM_TOLD[room], free_bytes=free)
+        await store.transact_at_best(lambda tx: events.write(tx, f"disk.{room.value}", {"free": free}))
+        events.announce()
+        if room is Room.ENOUGH:
+            await _store_board(store, board)
+
+    await store.watch_room(changed)
+
+
+_ROOM_TOLD = {
+    Room.ENOUGH: "there is room on the disk again",
+    Room.LOW: "the disk fills: other people's data is left out",
+    Room.FULL: "the disk is full: other people's data makes way for our own",
+}
+
+
+async def _store_board(store: Store, board: Board) -> None:
+    """What was left out of the store and hangs on the board."""
+    stored = {id for id, _ in await store.transact(lambda tx: tx.posting_lives())}
+    missing = [posting for posting in board if posting.message.id not in stored and posting.via != OURS]
+    for start in range(0, len(missing), 200):
+        some = missing[start : start + 200]
+
+        def work(tx: Tx, some: list[Posting] = some) -> None:
+            for posting in some:
+                message = posting.message
+                division = division_of_message(message)
+                row = PostingRow(message.id, division, message.head.exp, posting.via, posting.held, message.frame)
+                tx.put_posting(row, None)
+
+        await store.transact_foreign(work)
 
 
 async def _sweep(

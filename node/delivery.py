@@ -26,7 +26,7 @@ from protocol.message import Draft, Message
 from .clock import Chance, Clock
 from .network.seam import LinkUp, Network, NetworkError, PeerId, Stream, StreamError
 from .policy import DialBook, Shares, lives_in_public, source_of
-from .store import OutboxRow, Store, Tx
+from .store import OutboxRow, Room, Store, Tx
 from .threads import End, LiveThread, Threads, key_to_answer, new_thread, save, thread_id
 
 if TYPE_CHECKING:
@@ -563,6 +563,8 @@ class Delivery:
         live = self._threads.get(thread_id(end.root, *pair))
         if live is not None:
             return live
+        if self._store.room is Room.FULL:
+            return None  # what room there is, is for what was begun
         first = self._roles[end.side].welcome(end, message, source)
         if first is None:
             return None

@@ -95,6 +95,7 @@ class Desk:
 
     async def ask(self, wish: Mapping[str, Any], reach_wait: float) -> View:
         """Broadcast a wish. `reached`: peers it was written to; 0 if nobody who carries it came within reach_wait."""
+        self._store.check_room()
         old = self._wish(str(wish["update"])) if wish.get("update") else None
         draft = Draft(normalised(wish), old, self._clock.now())
         self._check(draft, bytes(32))
@@ -148,6 +149,7 @@ class Desk:
 
     async def accept(self, offer_id: str, contact: str, note: str | None, options: list[str], wait: float) -> View:
         """Accept an offer and wait so many seconds for the vendor's answer; the contract's `state` says what came."""
+        self._store.check_room()
         live, talk = self._talk(offer_id, Side.REQUESTER)
         accept = await self._requester.accept(
             live, talk, contact=normalised(contact), note=normalised(note), options=tuple(options)
@@ -158,12 +160,14 @@ class Desk:
         return {"contract": contract_view(live, talk, self._delivery.delivery_state(accept.id))}
 
     async def decline(self, offer_id: str, reason: str | None) -> View:
+        self._store.check_room()
         live, talk = self._talk(offer_id, Side.REQUESTER)
         await self._requester.decline(live, talk, reason)
         return {"offer": offer_view(live, talk)}
 
     async def withdraw(self, id_text: str) -> View:
         """End an own wish, or take back an own offer."""
+        self._store.check_room()
         prefix = _hex(id_text)
         wishes = [wish for wish in self._requester.wishes() if _names(wish, prefix)]
         if wishes:
@@ -218,6 +222,7 @@ class Desk:
 
     async def make_offer(self, intent_id: str, offer: Mapping[str, Any]) -> View:
         """A vendor answers by hand."""
+        self._store.check_room()
         offer = normalised(offer)
         message = self._heard_wish(intent_id)
         wish = message.body
@@ -332,6 +337,7 @@ class Desk:
             "wishes": sum(wish.is_open for wish in self._requester.wishes()),
             "threads": sum(live.thread.live is not None for live in self._threads),
             "outbox": self._delivery.unsettled,
+            "disk": self._disk_view(),
             "board": len(self._board),
             "counters": {
                 "board": gossip["board"],
@@ -349,6 +355,14 @@ class Desk:
         skew, jump = self._skew.seconds, self._clock.jump
         view = {"ahead": skew, "sources": len(self._skew.courses), "jump": jump, "advice": advice(skew, jump)}
         return {name: value for name, value in view.items() if value is not None}
+
+    def _disk_view(self) -> View:
+        """How much room there is; and, since the start, how often other people's data was left out or made way."""
+        store = self._store
+        view: View = {"room": store.room.value, "waiting": store.waiting, **store.counters}
+        if store.disk is not None:
+            view["free"] = store.disk.space_seen.free
+        return view
 
     async def peers(self) -> list[View]:
         return [

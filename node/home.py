@@ -141,8 +141,9 @@ class Home:
                     f"a node already runs from {self.path} (process {pid})",
                     f"Use it as it is, end it (kill {pid}), or give this one a home of its own with --home.",
                 )
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, f"{os.getpid()}\n".encode("ascii"), 0)
+            with suppress(OSError):  # a full disk; the number is for people, the lock is the kernel's
+                os.ftruncate(fd, 0)
+                os.pwrite(fd, f"{os.getpid()}\n".encode("ascii"), 0)
             self._forget_note()  # whoever left one is dead: the lock was free
             try:
                 yield

@@ -216,7 +216,7 @@ class Peering:
     async def _remember(self, peer: PeerId, address: Address) -> None:
         self._good[peer] = address
         now = self._clock.now()
-        await self._store.transact(lambda tx: tx.put_peer(peer, address, now, PEERS_ON_DISK))
+        await self._store.transact_foreign(lambda tx: tx.put_peer(peer, address, now, PEERS_ON_DISK))
 
     # ------------------------------------------------------------------------------------------------------ asking
 

@@ -29,7 +29,7 @@ from .delivery import Delivery
 from .events import EventLog
 from .gossip import Gossip
 from .pool import Place, passed_over
-from .store import PostingRow, Store, Tx, WishRow
+from .store import PostingRow, Room, Store, Tx, WishRow
 from .threads import End, LiveThread, Threads, make_end, save, thread_id
 from .trouble import Exit, Trouble, refused
 
@@ -602,7 +602,9 @@ class Requester:
         if wish is None or message.kind not in ("offer", "offer.withdraw"):
             return None
         pool = self._threads.of_root(end.root)
-        if len(pool) >= POOL * wish.intent.max_offers and not self._make_room(wish, pool, message, source):
+        # On a disk that fills, as many as asked for and no more.
+        places = (POOL if self._store.room is Room.ENOUGH else 1) * wish.intent.max_offers
+        if len(pool) >= places and not self._make_room(wish, pool, message, source):
             return None
         return (wish.revision,) if wish.is_open else (wish.revision, wish.current)
 

@@ -1,5 +1,6 @@
 """What goes wrong for people: what, where, and how to mend it, with the exit code that scripts rely on."""
 
+import errno
 from enum import IntEnum
 
 
@@ -41,3 +42,8 @@ def refused(code: str, message: str, hint: str = "") -> Trouble:
 
 def usage(code: str, message: str, hint: str = "") -> Trouble:
     return Trouble(code, message, hint, Exit.USAGE)
+
+
+def is_no_room(error: OSError) -> bool:
+    """Is it that the disk, or this user's share of it, is full?"""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

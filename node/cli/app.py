@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from node.trouble import Exit, Trouble, usage
+from node.trouble import Exit, Trouble, is_no_room, usage
 
 from . import ask, deals, files, network, options, running, wishes
 from .output import print_trouble, say
@@ -75,6 +75,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has left: say no more to it
         return Exit.OK
+    except OSError as wrong:
+        if not is_no_room(wrong):
+            raise
+        print_trouble(Trouble("disk_full", f"the disk is full: {wrong}", "Make room on it, and try again."), as_json)
+        return Exit.FAILURE
     return code if isinstance(code, int) else Exit.OK
 
 

@@ -20,6 +20,9 @@ def status(home: Home = None, as_json: Json = False) -> None:
         print_fields({name: value for name, value in view.items() if name != "counters"})
         if view.get("clock", {}).get("advice"):
             say(f"Careful: {view['clock']['advice']}.")
+        room = view.get("disk", {}).get("room")
+        if room in ("low", "full"):
+            say(f"The disk is {room}: other people's wishes are not stored. Make room on it.")
         say("With --json also every counter.")
 
 

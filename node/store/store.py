@@ -4,26 +4,43 @@ Two implementations behind one class: a file (WAL, synchronous=FULL, one writer 
 SQL, run inline, so that tests under virtual time meet no worker thread).
 """
 
+import math
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import trio
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import StaticPool
 
 from ..trouble import Trouble
-from . import migrations, tables
+from . import foreign, migrations, tables
+from .room import Disk, Room
 from .tx import Tx
 
 T = TypeVar("T")
 
-_PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "secure_delete": 1}
+_PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "secure_delete": 1, "temp_store": 2}
 """Read back at start. synchronous 2 is FULL: WAL with NORMAL can lose committed transactions when the power goes."""
+
+
+LOOK_EVERY = 5.0
+"""Seconds between two looks at the room that is left, and between two tries of what waits for it."""
+
+ROOM_INSIDE = 1 << 20
+"""Bytes that a store on a full disk keeps free inside its file: what is stored there makes no file grow."""
+
+EVICTED_AT_ONCE = 1 << 18
+"""Bytes of other people's data that make way at a time: so little that the log can take it."""
+
+
+class NoRoom(Exception):
+    """The disk is full: nothing of the transaction happened."""
 
 
 class Store:
@@ -35,22 +52,68 @@ class Store:
         """None: in memory."""
         self.upgraded_from = upgraded_from
         """The schema it had when it was opened, if that was not today's. A copy from before then lies beside it."""
+        self.disk = Disk(path) if path is not None else None
         self._inline = path is None
         self._one_writer = trio.CapacityLimiter(1)
         self._broken: Trouble | None = None
         self._breaks = trio.Event()
+        self._found = trio.Event()
+        self._given_up = trio.Event()
+        self.waiting = 0
+        """Transactions that wait for room."""
+        self.counters: Counter[str] = Counter()
+
+    # ------------------------------------------------------------------------------------------------ transactions
 
     async def transact(self, work: Callable[[Tx], T]) -> T:
         """Do `work` in one transaction. If it raises, nothing of it happened. Not cancelled half-way.
 
-        Raises Trouble when SQLite does not do its work (a full disk, say); the node then ends, see wait_broken."""
+        On a full disk it waits until there is room, so `work` may be done more than once. Raises Trouble when SQLite
+        does not do its work for another reason; the node then ends, see wait_broken."""
+        while True:
+            try:
+                return await self._attempt(lambda: self._run_own(work))
+            except NoRoom:
+                await self._make_room()
+
+    async def transact_foreign(self, work: Callable[[Tx], T]) -> T | None:
+        """The same for what belongs to other people: left out, and None, while there is not room enough."""
+        if self.room is Room.ENOUGH:
+            try:
+                return await self._attempt(lambda: self._run(work))
+            except NoRoom:
+                self._found_low()
+        self.counters["left_out"] += 1
+        return None
+
+    async def transact_at_best(self, work: Callable[[Tx], T]) -> T | None:
+        """The same for what is not worth waiting for: tried once, and None if there is no room for it."""
+        try:
+            return await self._attempt(lambda: self._run(work))
+        except NoRoom:
+            return None
+
+    async def checkpoint(self) -> None:
+        """Cut the write-ahead log: what was deleted is then overwritten in the file, and gone from the log; and so is
+        a copy from before an upgrade, which would hold it still. Waits for room like transact."""
+        while True:
+            try:
+                return await self._attempt(self._cut_log)
+            except NoRoom:
+                await self._make_room()
+
+    async def _attempt(self, work: Callable[[], T]) -> T:
+        """Raises NoRoom on a full disk."""
         try:
             if self._inline:
                 await trio.lowlevel.checkpoint()
-                return self._run(work)
-            return await trio.to_thread.run_sync(self._run, work, limiter=self._one_writer)
-        except (OperationalError, DatabaseError) as error:
-            self._broken = Trouble("store", f"the store does not work: {error.orig}", "Is the disk full?")
+                return work()
+            return await trio.to_thread.run_sync(work, limiter=self._one_writer)
+        except (DatabaseError, sqlite3.Error) as error:
+            cause = error.orig if isinstance(error, DatabaseError) else error
+            if self.disk is not None and self.disk.is_full(cause):
+                raise NoRoom from error
+            self._broken = Trouble("store", f"the store does not work: {cause}", "intentcast doctor looks into it.")
             self._breaks.set()
             raise self._broken from error
 
@@ -61,24 +124,6 @@ class Store:
         assert self._broken is not None
         raise self._broken
 
-    async def checkpoint(self) -> None:
-        """Cut the write-ahead log: what was deleted is then overwritten in the file, and gone from the log; and so is
-        a copy from before an upgrade, which would hold it still."""
-        if self._inline:
-            await trio.lowlevel.checkpoint()
-        else:
-            await trio.to_thread.run_sync(self._cut_log, limiter=self._one_writer)
-
-    def _cut_log(self) -> None:
-        _database(self._engine).execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        self.drop_copies()
-
-    def drop_copies(self) -> None:
-        """Delete the copies from before upgrades: today's schema has proved itself."""
-        if self.path is not None:
-            for copy in migrations.copies(self.path):
-                copy.unlink(missing_ok=True)
-
     def transact_nowait(self, work: Callable[[Tx], T]) -> T:
         """The same, blocking: for start-up and for commands that read a stopped node's store."""
         return self._run(work)
@@ -87,8 +132,112 @@ class Store:
         with self._engine.begin() as connection:
             return work(Tx(connection))
 
+    def _run_own(self, work: Callable[[Tx], T]) -> T:
+        found = self._run(work)
+        if self.room is Room.FULL:  # for the next one, while there is still room in the log to make room in the file
+            with suppress(DatabaseError, sqlite3.Error):
+                self._fold()
+        return found
+
+    def _found_low(self) -> None:
+        assert self.disk is not None
+        self.disk.room = Room.LOW
+        self._found.set()
+
+    def _cut_log(self) -> None:
+        if not self._inline:
+            _database(self._engine).execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self.drop_copies()
+
+    def drop_copies(self) -> None:
+        """Delete the copies from before upgrades: today's schema has proved itself."""
+        if self.path is not None:
+            for copy in migrations.copies(self.path):
+                copy.unlink(missing_ok=True)
+
     def close(self) -> None:
         self._engine.dispose()
+
+    # -------------------------------------------------------------------------------------------------------- room
+
+    @property
+    def room(self) -> Room:
+        return self.disk.room if self.disk is not None else Room.ENOUGH
+
+    async def watch_room(self, changed: Callable[[Room], Awaitable[None]]) -> None:
+        """Say how much room there is, now and whenever it changes, until cancelled. Meanwhile the reserve is kept; at
+        the end what waits for room is given up, with a Trouble."""
+        self._given_up = trio.Event()
+        said: Room | None = None
+        due = True
+        try:
+            while True:
+                if due and self.disk is not None and not self.waiting:  # while something waits, there is not enough
+                    await trio.to_thread.run_sync(self.disk.look)
+                found = self._found = trio.Event()
+                if self.room is not said:
+                    said = self.room
+                    await changed(said)
+                with trio.move_on_after(LOOK_EVERY if self.disk is not None else math.inf) as pause:
+                    await found.wait()
+                due = pause.cancelled_caught
+        finally:
+            self._given_up.set()
+
+    def check_room(self) -> None:
+        """Raises Trouble if things wait for room already: a person should rather hear that than wait with them."""
+        if self.waiting:
+            raise Trouble(
+                "disk_full", "the disk is full: nothing more can be stored", "Make room on it, and try again."
+            )
+
+    async def _make_room(self) -> None:
+        """The disk is full: give up the reserve; then let other people's data make way; then wait a while."""
+        assert self.disk is not None
+        had_reserve = self.disk.give_up_reserve()
+        self._found.set()
+        try:
+            freed = await self._attempt(self._fold)
+        except NoRoom:
+            freed = 0
+        if had_reserve or freed:
+            return
+        self.waiting += 1
+        try:
+            with trio.move_on_after(LOOK_EVERY):
+                await self._given_up.wait()
+        finally:
+            self.waiting -= 1
+        if self._given_up.is_set():
+            raise Trouble(
+                "disk_full",
+                "the disk is full: what waited to be stored was neither stored nor said to anybody",
+                "Make room on it, and start the node again.",
+            )
+
+    def _fold(self) -> int:
+        """Fold the log into the file. If there is little room inside, let other people's data make way: so many bytes.
+        The log is not cut: on a full disk its room can be used again, and would be lost to others."""
+        database = _database(self._engine)
+
+        def fold() -> None:
+            with suppress(sqlite3.Error):  # the file cannot grow: the log stays longer
+                database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+        fold()
+        (inside,) = database.execute("PRAGMA freelist_count").fetchone()
+        (page,) = database.execute("PRAGMA page_size").fetchone()
+        if inside * page >= ROOM_INSIDE:
+            return 0
+        database.execute("PRAGMA secure_delete = FAST")  # what everybody heard need not be overwritten, page by page
+        try:
+            with self._engine.begin() as connection:
+                freed = foreign.evict(connection, EVICTED_AT_ONCE)
+        finally:
+            database.execute(f"PRAGMA secure_delete = {_PRAGMAS['secure_delete']}")
+        fold()
+        self.counters["evicted_bytes"] += freed
+        return freed
 
 
 @asynccontextmanager
@@ -103,6 +252,29 @@ async def open_store(path: Path | None) -> AsyncIterator[Store]:
 
 def open_store_nowait(path: Path | None) -> Store:
     """The same, blocking. A store of an earlier schema is brought to today's; one of a later is refused."""
+    if path is None:
+        return _open(None)
+    try:
+        return _open(path)
+    except (DatabaseError, sqlite3.Error) as error:
+        cause = error.orig if isinstance(error, DatabaseError) else error
+        disk = Disk(path)
+        if not disk.is_full(cause):
+            raise _unusable(path, cause) from None
+        disk.give_up_reserve()
+    try:
+        return _open(path)
+    except DatabaseError as error:
+        raise _unusable(path, error.orig) from None
+
+
+def _unusable(path: Path, cause: BaseException | None) -> Trouble:
+    if Disk(path).is_full(cause):
+        return Trouble("disk_full", f"the disk is full: {path} cannot be opened ({cause})", "Make room on it.")
+    return Trouble("store", f"{path} cannot be used as a store: {cause}", "Is it a file of this node?")
+
+
+def _open(path: Path | None) -> Store:
     if path is not None:
         _make_private(path)
     engine = _engine(path)
@@ -113,16 +285,11 @@ def open_store_nowait(path: Path | None) -> Store:
             found = migrations.schema_of(connection)
             if found is None:
                 migrations.create(connection)
-        if found is not None and found != tables.SCHEMA_VERSION:
-            assert path is not None
-            _upgrade(engine, path, found)
-            return Store(engine, path, upgraded_from=found)
-        return Store(engine, path)
-    except (OperationalError, DatabaseError) as error:
-        engine.dispose()
-        raise Trouble(
-            "store", f"{path} cannot be used as a store: {error.orig}", "Is it a file of this node?"
-        ) from None
+        if found is None or found == tables.SCHEMA_VERSION:
+            return Store(engine, path)
+        assert path is not None
+        _upgrade(engine, path, found)
+        return Store(engine, path, upgraded_from=found)
     except BaseException:
         engine.dispose()
         raise
@@ -145,7 +312,7 @@ def _upgrade(engine: Engine, path: Path, found: int) -> None:
     try:
         with engine.begin() as connection:
             migrations.upgrade(connection, found)
-    except (OperationalError, DatabaseError) as error:
+    except DatabaseError as error:
         raise Trouble(
             "store",
             f"{path} could not be brought from schema {found} to {known}, and is as it was: {error.orig}",

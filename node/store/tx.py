@@ -4,12 +4,14 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, text, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from . import tables as t
+from .foreign import HEARD_EVENTS
 
-KEEP_EVENTS = 10_000
+KEEP_EVENTS, KEEP_HEARD_EVENTS = 10_000, 10_000
+"""Our own, and those that only tell what others did: a flood of the latter drives out none of the former."""
 KEEP_ENDED = 500
 """Wishes of others that are over: what fits on a few screens."""
 
@@ -344,8 +346,14 @@ class Tx:
         assert done.inserted_primary_key is not None
         number = int(done.inserted_primary_key[0])
         if number % 500 == 0:
-            self._db.execute(delete(t.events).where(t.events.c.id <= number - KEEP_EVENTS))
+            heard = t.events.c.type.in_(HEARD_EVENTS)
+            self._keep_newest_events(heard, KEEP_HEARD_EVENTS)
+            self._keep_newest_events(~heard, KEEP_EVENTS)
         return number
+
+    def _keep_newest_events(self, sort: ColumnElement[bool], most: int) -> None:
+        oldest = select(t.events.c.id).where(sort).order_by(t.events.c.id.desc()).offset(most).limit(1)
+        self._db.execute(delete(t.events).where(sort, t.events.c.id <= oldest.scalar_subquery()))
 
     def events_after(self, since: int, most: int = 500) -> list[dict[str, Any]]:
         query = select(t.events).where(t.events.c.id > since).order_by(t.events.c.id).limit(most)

@@ -30,7 +30,7 @@ from protocol.terms import Route
 from ..clock import Chance, Clock
 from ..delivery import Delivery
 from ..events import EventLog
-from ..store import AnsweredRow, Store, Tx
+from ..store import AnsweredRow, Room, Store, Tx
 from ..threads import End, LiveThread, Threads, keep_posted, make_end, new_thread, thread_id
 from ..trouble import Trouble, refused
 from .catalogue import Catalogue
@@ -186,6 +186,8 @@ class VendorRole:
         """Once there is room again: what did not fit into the queue."""
         if not self._queue_was_full or self._queue_in.statistics().current_buffer_used:
             return
+        if self._store.room is Room.FULL:
+            return
         self._queue_was_full = False
         for posting in self._board:
             waits = posting.message.id in self._answered or posting.message.id in self._waiting
@@ -230,12 +232,16 @@ class VendorRole:
             posting = self._board.get(message.id)
             if posting is None or not posting.is_open or now >= message.head.exp or message.id in self._answered:
                 return  # withdrawn, replaced or over since it was heard
+            if self._store.room is Room.FULL:
+                self.counters["disk_full"] += 1
+                self._queue_was_full = True  # it stays on the board, and we come back to it
+                return
             left = await self._store.transact(lambda tx: self._stock_left(tx, now))
             found = quote(self.catalogue, message.body, wish_at=message.head.at, now=now, stock_left=left.get)
             if not isinstance(found, Quote):
                 self.counters[f"passed_{found.reason}"] += 1
                 row = AnsweredRow(message.id, self._key.public, None, found.reason, None, 0)
-                await self._store.transact(lambda tx: tx.add_answered(row, now))
+                await self._store.transact_foreign(lambda tx: tx.add_answered(row, now))
                 self._note(row)
                 return
             try:
