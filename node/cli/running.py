@@ -137,7 +137,7 @@ def _run(config: "Config", directory: "HomeDirectory", as_json: bool, until_stdi
 
     from node.logs import configure_logging
 
-    configure_logging(config.log_level, config.log_json)
+    configure_logging(config.log_level, config.log_json, file=directory.log_file)
     stopped_by: list[int] = []
     try:
         trio.run(_serve, config, directory, as_json, stopped_by, until_stdin_ends)
