@@ -55,6 +55,8 @@ export const box = (secret = randomBytes(32)) => ({ secret, key: Buffer.from(sod
 
 // ---- frames
 
+// libsodium's rule is the protocol's: other libraries accept other signatures.
+export const verifies = (key, signature, data) => sodium.crypto_sign_verify_detached(signature, data, key)
 const signed = (realm, net, payload) => Buffer.concat([Buffer.from(`intentcast/1\0${realm}\0${net}\0`), payload])
 
 export const frameOf = (author, realm, net, payload) =>
@@ -109,7 +111,7 @@ function checkKind (head, realm) {
 }
 
 function checkSignature ({ key, signature, payload }, realm, net) {
-  if (!sodium.crypto_sign_verify_detached(signature, signed(realm, net, payload), key)) refuse('signature')
+  if (!verifies(key, signature, signed(realm, net, payload))) refuse('signature')
 }
 const checkBody = (head, kind) => BODIES[kind.body](head.body) || refuse('body')
 

@@ -203,7 +203,7 @@ def test_a_thread_takes_these_states(vector: dict[str, Any]) -> None:
             frame = bytes.fromhex(EXCHANGE["frames"][step["id"]])
             message = believe(open_frame(frame, KINDS[step["kind"]].realm, "test"))
             outcome = thread.add(message, step["now"])
-            assert (outcome.early, outcome.owes) == (step["early"], step["owes"])
+            assert (outcome.early, outcome.dropped, outcome.owes) == (step["early"], step["dropped"], step["owes"])
         assert {offer.hex(): talk.state.value for offer, talk in thread.talks.items()} == step["states"]
 
 

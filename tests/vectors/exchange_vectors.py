@@ -35,6 +35,8 @@ SURE = confirm(YES, seq=6)
 NO = reject(YES, seq=6)
 BACK = withdraw(A, seq=2)
 DEADLINE = YES.head.exp
+TWINS = sorted((update(FIRST), update(FIRST, exp=NOW + HOUR)), key=lambda message: message.id)
+TWIN_ANSWER = offer(TWINS[0], seq=4)
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,41 @@ def scenarios() -> dict[str, Scenario]:
         "a second accept of one offer": _tale(
             bob, FIRST, A, YES, accept(A, seq=9), ends={A.id: "ACCEPTED"}, owes="state"
         ),
+        "an accept that was refused is not the one": _tale(
+            bob, FIRST, A, accept(A, seq=4, exp=NOW + DAY + HOUR), YES, ends={A.id: "ACCEPTED"}
+        ),
+        "a confirm of what is no accept": _tale(
+            alice, FIRST, A, YES, confirm(A, seq=6), ends={A.id: "ACCEPTED"}, owes="state"
+        ),
+        "a second confirm": _tale(
+            alice, FIRST, A, YES, SURE, confirm(YES, seq=7), ends={A.id: "CONFIRMED"}, owes="state"
+        ),
+        "rejected in time, confirmed too late": _tale(
+            alice, FIRST, A, YES, NO, Step(SURE, DEADLINE), ends={A.id: "REJECTED"}, owes="state"
+        ),
+        "declined, then withdrawn": _tale(alice, FIRST, A, decline(A), BACK, ends={A.id: "DECLINED"}),
+        "withdrawn, then declined": _tale(bob, FIRST, A, BACK, decline(A, seq=3), ends={A.id: "WITHDRAWN"}),
+        "an old ack behind the accept undoes nothing": _tale(
+            bob, FIRST, A, BACK, YES, ack(BACK, ALICE, seq=4), ends={A.id: "ACCEPTED"}
+        ),
+        "an ack behind the lapsed brings nothing back": _tale(
+            bob, FIRST, A, YES, SURE, problem(SURE, ALICE, seq=7), ack(SURE, ALICE, seq=8), ends={A.id: "LAPSED"}
+        ),
+        "a newer offer that is void itself": _tale(
+            alice, FIRST, A, offer(CHANGED, seq=9), ends={A.id: "VOID", offer(CHANGED, seq=9).id: "VOID"}
+        ),
+        "an offer whose revision comes later": _tale(
+            alice, LATE_ANSWER, FIRST, CHANGED, ends={LATE_ANSWER.id: "OFFERED"}
+        ),
+        "two revisions with one seq": _tale(alice, *TWINS, TWIN_ANSWER, ends={TWIN_ANSWER.id: "OFFERED"}),
+        "two revisions with one seq, the other way round": _tale(
+            alice, *TWINS[::-1], TWIN_ANSWER, ends={TWIN_ANSWER.id: "OFFERED"}
+        ),
         "an answer to nothing waits": _tale(alice, FIRST, SURE, ends={}),
+        "a ninth that waits is dropped": _tale(
+            alice, FIRST, *(withdraw(A, seq=30 + number) for number in range(8)), BACK, A, ends={A.id: "WITHDRAWN"}
+        ),
+        "what waited owes nothing": _tale(alice, FIRST, A, SURE, NO, YES, ends={A.id: "CONFIRMED"}),
     }
 
 
@@ -173,6 +209,7 @@ def build() -> dict[str, Any]:
                         "kind": step.message.kind if step.message else None,
                         "id": step.message.id.hex() if step.message else None,
                         "early": outcome.early,
+                        "dropped": outcome.dropped,
                         "owes": outcome.owes,
                         "states": states,
                     }

@@ -9,7 +9,7 @@ from protocol.envelope import Realm, read_frame, sign
 from protocol.errors import Reason, Refused
 from protocol.keys import SigningKey
 from protocol.kinds import KINDS
-from protocol.limits import MAX_LIFE, MAX_SKEW
+from protocol.limits import INT_MAX, INT_MIN, MAX_LIFE, MAX_SKEW
 from protocol.message import Draft, Message, mine_stamp, speak
 from tests.protocol.people import ALICE, BOB, DAY, NET, NOW, WISH, author_of, close, derived, offer, one_of_each, wish
 
@@ -25,6 +25,9 @@ def fields_of(message: Message) -> Map:
 def craft(payload: Map | bytes, key: SigningKey = ALICE.key, realm: Realm = Realm.GOSSIP, net: str = NET) -> bytes:
     """Any payload, properly signed: the flaw is inside."""
     return sign(payload if isinstance(payload, bytes) else encode(payload), key, realm, net)
+
+
+_ANY: Map = {"name": "a", "op": "in", "value": [1, 1, "one", True, INT_MIN], "need": "must"}
 
 
 # --------------------------------------------------------------------------------------------------------- good
@@ -45,6 +48,14 @@ def good_frames() -> dict[str, tuple[SigningKey, Realm, bytes]]:
         "an intent with fields its kind does not have": fields | {"ref": "no id", "to": 7, "root": b""},
         "an intent in a leaf nobody knows": fields | {"body": needed | {"category": "mobility.flying-carpet"}},
         "an intent at the longest life": fields | {"exp": NOW + MAX_LIFE},
+        "an intent with keys that programs trip over": fields | {"ext": {"__proto__": 1, "constructor": 2, "crit": []}},
+        "an intent with a line feed in a note of an extension": fields | {"ext": {"org.example": {"note": "a\nb"}}},
+        "an intent eight levels deep": fields | {"ext": {"org.example": [[[[[[]]]]]]}},
+        "an intent with the largest seq": fields | {"seq": INT_MAX},
+        "an intent whose title has 200 characters above U+FFFF": fields
+        | {"body": body | {"title": "\U0001f697" * 200}},
+        "an intent whose title begins with U+FEFF": fields | {"body": body | {"title": "\ufeff4x4"}},
+        "an intent that says a property twice": fields | {"body": body | {"props": [_ANY, _ANY]}},
         "an intent whose lists are empty": fields | {"body": needed | {"props": [], "terms": [], "reply": []}},
     }
     for name, payload in late.items():
@@ -205,6 +216,16 @@ def _heads() -> dict[str, Case]:
     case("a kind nobody knows", Reason.UNKNOWN_KIND, kind="intent.sing")
     case("a kind nobody knows, without end", Reason.LIFE, kind="intent.sing", exp=NOW + MAX_LIFE + 1)
     case("a kind nobody knows, without a category", Reason.DIVISION, kind="intent.sing", body={})
+    case("a kind nobody knows, with an ext that is no map", Reason.UNKNOWN_KIND, kind="intent.sing", ext=1)
+    case("a kind named like something of the language", Reason.UNKNOWN_KIND, kind="constructor")
+    case(
+        "an unknown extension, and a body that is wrong",
+        Reason.CRITICAL,
+        ext={"crit": ["a"]},
+        body={"category": "mobility"},
+    )
+    case("an update without ref, with an unknown extension", Reason.HEAD, kind="intent.update", ext={"crit": ["a"]})
+    case("version 2 of a kind nobody knows", Reason.VERSION, v=2, kind="intent.sing")
     case("a kind of the other realm", Reason.UNKNOWN_KIND, kind="offer")
     case("an update without ref", Reason.HEAD, kind="intent.update", root=bytes(32))
     case("an update without root", Reason.HEAD, kind="intent.update", ref=bytes(32))
@@ -234,6 +255,7 @@ def _bodies() -> dict[str, Case]:
     case("action of no closed list", action="steal")
     case("empty title", title="")
     case("title of 201 characters", title="t" * 201)
+    case("title of 201 characters above U+FFFF", title="\U0001f697" * 201)
     case("title as bytes", title=b"title")
     case("note of 1001 characters", note="n" * 1001)
     case("box of 31 bytes", box=bytes(31))
@@ -250,14 +272,22 @@ def _bodies() -> dict[str, Case]:
     case("property min a text", props=[{"name": "a", "op": "min", "value": "4", "need": "must"}])
     case("property max true", props=[{"name": "a", "op": "max", "value": True, "need": "must"}])
     case("property range from high to low", props=[{"name": "a", "op": "range", "value": [2, 1], "need": "must"}])
+    case(
+        "property range beyond doubles",
+        props=[{"name": "a", "op": "range", "value": [2**60 + 1, 2**60], "need": "must"}],
+    )
+    case("property range of truth values", props=[{"name": "a", "op": "range", "value": [False, True], "need": "must"}])
     case("property with a list in a list", props=[{"name": "a", "op": "in", "value": [[1]], "need": "must"}])
     case("when that ends before it starts", when={"start": "2027-02-02", "end": "2027-02-01", "tz": "Europe/Paris"})
     case("when of no length", when={"start": "2027-02-02", "end": "2027-02-02T00:00", "tz": "Europe/Paris"})
     case("when on 30 February", when={"start": "2027-02-30", "end": "2027-03-01", "tz": "Europe/Paris"})
+    case("when in the year 0", when={"start": "0000-02-01", "end": "0001-02-01", "tz": "Europe/Paris"})
+    case("when on 29 February 1900", when={"start": "1900-02-29", "end": "1900-03-02", "tz": "Europe/Paris"})
     case("when at 24:00", when={"start": "2027-02-01", "end": "2027-02-01T24:00", "tz": "Europe/Paris"})
     case("when in other digits", when={"start": "٢٠٢٧-02-01", "end": "2027-02-02", "tz": "Europe/Paris"})
     case("when without zone", when={"start": "2027-02-01", "end": "2027-02-02"})
     case("where without code or cells", where={"at": {"label": "somewhere"}})
+    case("where with an empty list of cells", where={"at": {"cells": []}})
     case("where with a letter geohash lacks", where={"at": {"cells": ["u05a"]}})
     case("limit as a number", limit=450)
     case("limit below zero", limit={"minor": -1, "currency": "EUR"})
@@ -284,6 +314,7 @@ def _places_and_times() -> dict[str, Case]:
     first = wish()
     end = close(first)
     newer = wish(seq=5)
+    unsigned = read_frame(craft(fields_of(first) | {"ext": {"crit": ["a"]}}))
     again = encode([first.author, ALICE.key.sign(b"another"), read_frame(first.frame).payload])
     stamped = stamped_wish(12)
     return {
@@ -295,6 +326,15 @@ def _places_and_times() -> dict[str, Case]:
         "a second time": Case(first.frame, Reason.SEEN, heard=(first.frame,)),
         "behind a newer revision": Case(first.frame, Reason.SUPERSEDED, heard=(newer.frame,)),
         "behind a close with a lower seq": Case(newer.frame, Reason.SUPERSEDED, heard=(end.frame,)),
+        "a close behind a close with a higher seq": Case(
+            close(first, seq=0).frame, Reason.SUPERSEDED, heard=(end.frame,)
+        ),
+        "a wish of the same author behind its close": Case(wish(seq=9).frame, Reason.SUPERSEDED, heard=(end.frame,)),
+        "early, and signed wrong": Case(again, Reason.SIGNATURE, now=NOW - MAX_SKEW - 1),
+        "an unknown extension, and signed wrong": Case(
+            encode([unsigned.key, bytes(64), unsigned.payload]), Reason.CRITICAL
+        ),
+        "an unknown extension, where 8 bits are asked": Case(unsigned.frame, Reason.CRITICAL, bits=8),
         "a known id with a bad signature": Case(again, Reason.SIGNATURE, heard=(first.frame,)),
         "a stamp of 12 bits where 13 are asked": Case(stamped.frame, Reason.STAMP, bits=13),
         "no stamp to speak of where 8 bits are asked": Case(first.frame, Reason.STAMP, bits=8),
@@ -325,6 +365,8 @@ def accepted_on_the_edge() -> dict[str, Case]:
         "a close 120 s after its end": Case(end.frame, Reason.EXPIRED, now=end.head.exp + MAX_SKEW),
         "8192 bytes": Case(_of_size(8192), Reason.SIZE),
         "a stamp of 12 bits where 12 are asked": Case(stamped_wish(12).frame, Reason.STAMP, bits=12),
+        "a close behind one with a lower seq": Case(close(first, seq=9).frame, Reason.SUPERSEDED, heard=(end.frame,)),
+        "a close of another root": Case(close(wish(seq=3), seq=0).frame, Reason.SUPERSEDED, heard=(first.frame,)),
         "a close with a lower seq": Case(close(first, seq=0).frame, Reason.SUPERSEDED, heard=(wish(seq=5).frame,)),
     }
 
