@@ -1,14 +1,20 @@
 """Catch-up: what a node missed while it was away, fetched from every new link and now and then from all.
 
-    asker -> ["list", salt, [divisions], after, most]      answer: ["ids", [id...], next]
+    asker -> ["compare", salt, [range...]]                 answer: ["marks", [mark...]]
+    asker -> ["open", salt, [range...], most]              answer: ["parts", [marks or ids...]]
     asker -> ["get", [id...]]                              answer: ["frames", [frame...]]
 
-Tombstones are listed like wishes, or a withdrawn wish would come back with the first peer that missed its end. Frames
-pass the same verdicts as on gossip, and what is new is passed on there: so a healed partition heals for everybody.
+What to ask is decided by protocol/reconcile.py; what it costs follows what differs. Ends are among the ids like wishes,
+or a withdrawn wish would come back with the first peer that missed its end. Frames pass the same verdicts as on gossip,
+and what is new is passed on there: so a healed partition heals for everybody.
+
+Nothing is kept for a link that breaks: what was fetched hangs on the board and differs no more, so the next round, over
+whatever link, goes on where this one was.
 """
 
-from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
@@ -16,16 +22,18 @@ import trio
 
 from protocol.board import Board, Heard
 from protocol.codec import Value
-from protocol.envelope import read_frame
+from protocol.envelope import ID_BYTES, read_frame
 from protocol.errors import Reason, Refused
 from protocol.intent import Intent, IntentClose, division_of
+from protocol.limits import SYNC_ANSWER, SYNC_GET, SYNC_SALT
 from protocol.message import Message
+from protocol.reconcile import Compare, Open, Walk, read_question
 
 from .clock import Chance
-from .conversation import Conversation, expect_binaries, expect_bytes, expect_int, expect_words
+from .conversation import Conversation, expect_binaries
 from .gossip import Gossip
-from .listing import Listings, Order
 from .network.seam import LinkUp, Network, NetworkError, PeerId, Stream
+from .pace import Pace
 from .policy import Shares
 
 if TYPE_CHECKING:
@@ -41,34 +49,52 @@ EVERY = 600.0
 AFTER_FAILURE = 60.0
 """Seconds after a round that broke off."""
 
-PAGE = 256
-"""Ids in one answer: the codec's limit for arrays."""
-
-ASK_AT_ONCE = 64
-ANSWER_BYTES = 50_000
 TURN_SECONDS = 20.0
 """For one question and its answer."""
 
-MAX_PAGES = 200
-"""Pages of one round, some 50,000 wishes; what is behind them comes with another link or the next round."""
+ASKED_SECONDS = 5.0
+"""What was asked of one peer is not asked of another for so long: a frame comes once, and who is slow delays little."""
+
+MAX_FRUITLESS = 64
+"""Frames asked for so often in one round without learning anything: what is listed is old, worthless or not there."""
+
+RANGES_IN_A_PIECE = 16
+PREPARED_IN_A_PIECE = 10
+"""Ranges looked at, and fingerprints computed, in one go: about two milliseconds in which nothing else happens."""
 
 SERVED_AT_ONCE = 4
 """Streams of one peer; it needs one."""
 
 QUESTIONS_PER_SECOND, QUESTION_BURST = 10.0, 50.0
-"""Of one peer; who asks faster waits for the answer."""
-
-ORDERS_PER_SECOND, ORDER_BURST = 1 / 30, 6.0
-"""Listings in a new order, of one peer: it needs one a round. A full board's costs a third of a second."""
-
-ORDERS_AT_ONCE = 2
-"""Of one stream; the one not asked for longest is forgotten."""
+"""Of one peer; who asks faster waits for the answer. Sixty-four ranges count as one question more."""
 
 MAX_REJECTED = 4
 """Frames that no honest node can have believed, from one link: then it is no link."""
 
 SHARE_PAUSE, SHARE_PAUSES = 1.0, 20
 """Seconds to wait when a peer's share is used up, and how often in a row before the rest is left for another time."""
+
+
+class Fruitless(Exception):
+    """Nothing of what a peer lists is of use."""
+
+
+@dataclass(eq=False, slots=True)
+class Round:
+    """One peer, asked once for all that we lack."""
+
+    peer: PeerId
+    conversation: Conversation
+    walk: Walk
+    fruitless: int = 0
+    pauses: int = 0
+    """In a row, for its share."""
+    turned_over: Counter[str] = field(default_factory=Counter)
+    """Frames fetched by division, where they only push out what this peer brought before."""
+
+    async def ask(self, *question: Value) -> list[Value]:
+        with trio.fail_after(TURN_SECONDS):
+            return await self.conversation.ask(*question)
 
 
 class CatchUp:
@@ -89,8 +115,11 @@ class CatchUp:
         self._again: dict[PeerId, trio.Event] = {}
         self._served: Counter[PeerId] = Counter()
         self._shares = Shares(QUESTIONS_PER_SECOND, QUESTION_BURST)
-        self._order_shares = Shares(ORDERS_PER_SECOND, ORDER_BURST)
-        self._listings = Listings(board)
+        self._pace = Pace()
+        self._asked: dict[bytes, tuple[PeerId, float]] = {}
+        """Frames that are on their way: who was asked, and when."""
+        self._answered = trio.Event()
+        """Set, and replaced, when some of them are not any more."""
         self._rejected: Counter[PeerId] = Counter()
         self.counters: Counter[str] = Counter()
         gossip.on_joined = self.ask_all_again
@@ -133,64 +162,117 @@ class CatchUp:
                     log.debug("catch-up failed", error=str(error))
                 except Refused as refused:
                     self.counters[refused.reason.value] += 1
+                except Fruitless:
+                    self.counters["fruitless"] += 1
+                    pause = EVERY
                 except trio.TooSlowError:
                     self.counters["slow"] += 1
                 with trio.move_on_after(pause * self._chance.choices.uniform(0.9, 1.1)):
                     await again.wait()
 
     async def _ask(self, peer: PeerId) -> None:
-        divisions: list[Value] = list(self._gossip.divisions)
+        divisions = list(self._gossip.divisions)
         if not divisions:
             return
+        await self._prepare(divisions)
         stream = await self._network.open_stream(peer, PROTOCOL)
         try:
-            conversation = Conversation(stream)
-            salt, after = self._chance.bytes(16), b""
-            for _ in range(MAX_PAGES):
-                with trio.fail_after(TURN_SECONDS):
-                    answer = await conversation.ask("list", salt, divisions, after, PAGE)
-                ids, after = _read_ids(answer)
-                missing = [one for one in ids if self._board.get(one) is None]
-                await self._fetch(conversation, peer, missing)
-                if not after:
-                    break
+            walk = Walk(self._board.tree_of, self._chance.bytes(SYNC_SALT), self._chance.choices)
+            one = Round(peer, Conversation(stream), walk)
+            comparison = walk.begin(divisions)
+            walk.compared(comparison, comparison.read(await one.ask(*comparison.value())))
+            while (question := walk.ask()) is not None:
+                parts = question.read(await one.ask(*question.value()))
+                listed = await self._pace.all_of(walk.opened(question, parts), RANGES_IN_A_PIECE)
+                await self._fetch(one, {id: division for some in listed for division, id in some})
+            if walk.left:
+                self.counters["unfinished"] += 1
             await stream.finish()
         finally:
             with trio.CancelScope(shield=True):
                 await stream.close()
 
-    async def _fetch(self, conversation: Conversation, peer: PeerId, missing: list[bytes]) -> None:
-        pauses = 0
-        while missing:
-            wanted = missing[:ASK_AT_ONCE]
-            with trio.fail_after(TURN_SECONDS):
-                answer = await conversation.ask("get", list[Value](wanted))
-            frames = _read_frames(answer)
-            if not frames:
-                missing = missing[len(wanted) :]  # they were taken down meanwhile
+    async def _fetch(self, one: Round, missing: dict[bytes, str]) -> None:
+        """`missing`: ids and their divisions, as they were listed."""
+        while True:
+            wanted = self._choose(one, missing)
+            if wanted:
+                await self._get(one, wanted, missing)
+            elif missing:  # all of it is on its way from others
+                with trio.move_on_after(ASKED_SECONDS):
+                    await self._answered.wait()
+            else:
+                return
+
+    def _choose(self, one: Round, missing: dict[bytes, str]) -> list[bytes]:
+        """What to ask for next. What is not missing any more, or would not stay, is crossed off."""
+        wanted: list[bytes] = []
+        lately = trio.current_time() - ASKED_SECONDS
+        for id, division in list(missing.items()):
+            if self._board.get(id) is not None:
+                del missing[id]
+            elif id in self._asked and self._asked[id][1] > lately:
                 continue
-            places = _places_of(frames, wanted)
-            if places is None:
-                self.counters["not_asked_for"] += 1
-                raise Refused(Reason.REQUEST, "frames that were not asked for")
-            done, heard = self._take(frames, peer)
-            if heard:
-                await self._on_heard(heard)
-            if self._rejected[peer] >= MAX_REJECTED:
-                self.counters["hung_up"] += 1
-                with trio.CancelScope(shield=True):  # when the link is down, we are cancelled
-                    await self._network.hang_up(peer)
-            # As many as fitted came, in the order asked; go on behind the last that was judged.
-            if done == len(frames):
-                missing = missing[places[-1] + 1 :]
-                pauses = 0
-                continue
-            missing = missing[places[done] :]
-            pauses = 0 if done else pauses + 1
-            if pauses > SHARE_PAUSES:
-                raise trio.TooSlowError
+            elif not self._would_stay(one, division):
+                self.counters["no_room"] += 1
+                del missing[id]
+            else:
+                wanted.append(id)
+                if len(wanted) == SYNC_GET:
+                    break
+        return wanted
+
+    def _would_stay(self, one: Round, division: str) -> bool:
+        """Two full boards differ for good, and need not swap all they have every ten minutes. A few frames are looked
+        at all the same: there may be ends among them."""
+        if self._board.has_room_for(division, one.peer):
+            return True
+        one.turned_over[division] += 1
+        return one.turned_over[division] <= SYNC_GET
+
+    async def _get(self, one: Round, wanted: list[bytes], missing: dict[bytes, str]) -> None:
+        frames = await self._get_frames(one, wanted)
+        places = _places_of(frames, wanted)
+        if places is None:
+            self.counters["not_asked_for"] += 1
+            raise Refused(Reason.REQUEST, "frames that were not asked for")
+        done, heard = self._take(frames, one.peer)
+        if heard:
+            await self._on_heard(heard)
+        if self._rejected[one.peer] >= MAX_REJECTED:
+            self.counters["hung_up"] += 1
+            with trio.CancelScope(shield=True):  # when the link is down, we are cancelled
+                await self._network.hang_up(one.peer)
+        # As many as fitted came, in the order asked; go on behind the last that was judged.
+        is_over_share = done < len(frames)
+        judged = places[done] if is_over_share else places[-1] + 1 if places else len(wanted)
+        for id in wanted[:judged]:
+            del missing[id]
+        if not heard and not (is_over_share and done == 0):
+            one.fruitless += 1
+            if one.fruitless == MAX_FRUITLESS:
+                raise Fruitless
+        one.pauses = one.pauses + 1 if is_over_share and done == 0 else 0
+        if one.pauses > SHARE_PAUSES:
+            raise trio.TooSlowError
+        if is_over_share:
             self.counters["over_share"] += 1
             await trio.sleep(SHARE_PAUSE)
+
+    async def _get_frames(self, one: Round, wanted: list[bytes]) -> list[bytes]:
+        claim = one.peer, trio.current_time()
+        self._asked.update(dict.fromkeys(wanted, claim))
+        try:
+            answer = await one.ask("get", list[Value](wanted))
+        finally:
+            for id in wanted:
+                if self._asked.get(id) == claim:
+                    del self._asked[id]
+            self._answered.set()
+            self._answered = trio.Event()
+        if len(answer) != 2 or answer[0] != "frames":
+            raise Refused(Reason.REQUEST, "not a list of frames")
+        return expect_binaries(answer[1])
 
     def _take(self, frames: list[bytes], peer: PeerId) -> tuple[int, list[Heard]]:
         """Judge frames while the peer's share lasts: how many, and what is new."""
@@ -220,7 +302,6 @@ class CatchUp:
             await stream.reset()
             return
         conversation = Conversation(stream)
-        orders: OrderedDict[tuple[bytes, frozenset[str]], Order] = OrderedDict()
         self._served[stream.peer] += 1
         try:
             while True:
@@ -228,9 +309,7 @@ class CatchUp:
                     question = await conversation.listen()
                     if question is None:
                         return
-                    if not self._shares.take(stream.peer, trio.current_time()):
-                        await trio.sleep(SERVED_AT_ONCE / QUESTIONS_PER_SECOND)
-                    await self._answer_one(conversation, question, orders)
+                    await self._answer_one(conversation, question)
         except Refused as refused:
             self.counters[refused.reason.value] += 1
             await stream.reset()
@@ -242,37 +321,39 @@ class CatchUp:
             if not self._served[stream.peer]:
                 del self._served[stream.peer]
 
-    async def _answer_one(
-        self,
-        conversation: Conversation,
-        question: list[Value],
-        orders: OrderedDict[tuple[bytes, frozenset[str]], Order],
-    ) -> None:
-        match question:
-            case ["list", salt, divisions, after, most]:
-                most = expect_int(most, 1, 1000)
-                cursor = expect_bytes(after)
-                if len(cursor) not in (0, 32):
-                    raise Refused(Reason.REQUEST, "a cursor has 0 or 32 bytes")
-                page = min(most, PAGE)
-                key = (expect_bytes(salt, 16), frozenset(expect_words(divisions)))
-                if key not in orders:
-                    if not self._order_shares.take(conversation.stream.peer, trio.current_time()):
-                        self.counters["too_many_orders"] += 1
-                        raise Refused(Reason.REQUEST, "too many listings in a new order")
-                    orders[key] = await self._listings.order(key[0], key[1])
-                orders.move_to_end(key)
-                while len(orders) > ORDERS_AT_ONCE:
-                    orders.popitem(last=False)
-                ids, last = await self._listings.page(orders[key], cursor, page)
-                await conversation.say("ids", list[Value](ids), last)
-            case ["get", ids]:
-                wanted = expect_binaries(ids, 32)
-                if len(wanted) > ASK_AT_ONCE:
-                    raise Refused(Reason.REQUEST, f"at most {ASK_AT_ONCE} at once")
+    async def _answer_one(self, conversation: Conversation, question: list[Value]) -> None:
+        peer = conversation.stream.peer
+        asked = read_question(question)
+        if asked is not None:
+            await self._admit(peer, 1 + len(asked.ranges) / 64)
+            await self._prepare({one.division for one in asked.ranges})
+        match asked:
+            case Compare():
+                marks = await self._pace.all_of(asked.answers(self._board.tree_of), RANGES_IN_A_PIECE)
+                await conversation.say("marks", list[Value](marks))
+            case Open():
+                parts = await self._pace.all_of(asked.answers(self._board.tree_of), RANGES_IN_A_PIECE)
+                await conversation.say("parts", list[Value](parts))
+            case None:
+                if len(question) != 2 or question[0] != "get":
+                    raise Refused(Reason.REQUEST, "neither compare nor open nor get")
+                await self._admit(peer, 1)
+                wanted = expect_binaries(question[1], ID_BYTES)
+                if len(wanted) > SYNC_GET:
+                    raise Refused(Reason.REQUEST, f"at most {SYNC_GET} at once")
                 await conversation.say("frames", list[Value](self._fitting(wanted)))
-            case _:
-                raise Refused(Reason.REQUEST, "neither list nor get")
+
+    async def _admit(self, peer: PeerId, cost: float) -> None:
+        while not self._shares.take(peer, trio.current_time(), cost):  # noqa: ASYNC110  a share comes back with time
+            await trio.sleep(cost / QUESTIONS_PER_SECOND)
+
+    async def _prepare(self, divisions: Iterable[str]) -> None:
+        """Bring the fingerprints of whole divisions up to date, piece by piece. What changes meanwhile is little."""
+        for division in divisions:
+            tree = self._board.tree_of(division)
+            for _ in range(1 + len(tree) // PREPARED_IN_A_PIECE):
+                if await self._pace.work(lambda tree=tree: tree.prepare(PREPARED_IN_A_PIECE)):  # type: ignore[misc]
+                    break
 
     def _fitting(self, wanted: list[bytes]) -> list[bytes]:
         frames: list[bytes] = []
@@ -282,25 +363,10 @@ class CatchUp:
             if posting is None:
                 continue
             size += len(posting.message.frame) + 3
-            if frames and size > ANSWER_BYTES:
+            if frames and size > SYNC_ANSWER:
                 break
             frames.append(posting.message.frame)
         return frames
-
-
-def _read_ids(answer: list[Value]) -> tuple[list[bytes], bytes]:
-    if len(answer) != 3 or answer[0] != "ids":
-        raise Refused(Reason.REQUEST, "not a list of ids")
-    after = expect_bytes(answer[2])
-    if len(after) not in (0, 32):
-        raise Refused(Reason.REQUEST, "a cursor has 0 or 32 bytes")
-    return expect_binaries(answer[1], 32), after
-
-
-def _read_frames(answer: list[Value]) -> list[bytes]:
-    if len(answer) != 2 or answer[0] != "frames":
-        raise Refused(Reason.REQUEST, "not a list of frames")
-    return expect_binaries(answer[1])
 
 
 def _places_of(frames: list[bytes], wanted: list[bytes]) -> list[int] | None:

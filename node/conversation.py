@@ -56,15 +56,6 @@ def expect_binaries(value: Value, size: int | None = None) -> list[bytes]:
     return [expect_bytes(item, size) for item in value]
 
 
-def expect_words(value: Value) -> list[str]:
-    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
-        raise Refused(Reason.REQUEST, "a list was expected")
-    for item in value:
-        if type(item) is not str:
-            raise Refused(Reason.REQUEST, "words were expected")
-    return [str(item) for item in value]
-
-
 def expect_int(value: Value, low: int, high: int) -> int:
     if type(value) is not int or not low <= value <= high:
         raise Refused(Reason.REQUEST, f"a number from {low} to {high} was expected")

@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .envelope import Realm, digest, read_frame, verify, zero_bits
+from .envelope import Realm, read_frame, verify, zero_bits
 from .errors import Fault, Reason, Refused
 from .intent import Intent, IntentClose, division_of
 from .limits import MAX_GOSSIP_FRAME, MAX_SKEW, STAMP_BITS
 from .message import Message, believe_body, check_time, read_head
+from .reconcile import IdTree
 
 OURS = ""
 """`via` of frames this node wrote itself."""
@@ -93,6 +94,7 @@ class Board:
     _by_id: dict[bytes, Register] = field(default_factory=dict)
     _bytes: Counter[str] = field(default_factory=Counter)
     _shelves: dict[str, "_Shelf"] = field(default_factory=dict)
+    _trees: dict[str, IdTree] = field(default_factory=dict)
     _spared: set[bytes] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -160,7 +162,9 @@ class Board:
         shelf = self._shelves.get(division)
         if shelf is None:
             shelf = self._shelves[division] = _Shelf()
+            self._trees[division] = IdTree()
         shelf.add(register, posting, message.author in self._spared)
+        self._trees[division].add(message.id)
         return present.message if present is not None else None
 
     # --------------------------------------------------------------------------------------------------- reading
@@ -182,22 +186,18 @@ class Board:
     def bytes_of(self, division: str) -> int:
         return self._bytes[division]
 
-    def ids_of(self, division: str) -> list[bytes]:
-        """Ids of what hangs there, wishes and closes."""
-        shelf = self._shelves.get(division)
-        return list(shelf.ids) if shelf is not None else []
+    def tree_of(self, division: str) -> IdTree:
+        """The ids of what hangs there, wishes and closes. To be read only."""
+        tree = self._trees.get(division)
+        return tree if tree is not None else IdTree()
 
-    def listing(self, divisions: set[str], salt: bytes, after: bytes, most: int) -> list[tuple[bytes, bytes]]:
-        """Up to `most` (position, id) behind the cursor `after`, in the order of BLAKE2b-256(salt || id).
-
-        The asker's fresh salt makes the order: nobody can mint ids that always come first.
-        """
-        places = (
-            (digest(salt + posting.message.id), posting.message.id)
-            for (_, division), posting in self._postings.items()
-            if division in divisions
-        )
-        return sorted(place for place in places if place[0] > after)[:most]
+    def has_room_for(self, division: str, via: str) -> bool:
+        """False while the division is full and the next to go was brought by the same link: whatever else that link
+        brings would only push out its own."""
+        if self._bytes[division] + MAX_GOSSIP_FRAME + _OVERHEAD <= self.division_bytes:
+            return True
+        victim = self._victim(division)
+        return victim is not None and self._postings[victim].via != via
 
     # ----------------------------------------------------------------------------------------------------- bounds
 
@@ -264,6 +264,7 @@ class Board:
     def _remove(self, register: Register) -> None:
         posting = self._postings.pop(register)
         del self._by_id[posting.message.id]
+        self._trees[register[1]].remove(posting.message.id)
         self._bytes[register[1]] -= posting.size
         self._shelves[register[1]].remove(register, posting)
 
@@ -272,7 +273,6 @@ class Board:
 class _Shelf:
     """One division's postings in the order they came, by what is asked for: a full board must not be slow."""
 
-    ids: dict[bytes, None] = field(default_factory=dict)
     orphans: dict[Register, None] = field(default_factory=dict)
     """Tombstones of wishes that never hung here."""
     spared: dict[Register, None] = field(default_factory=dict)
@@ -283,7 +283,6 @@ class _Shelf:
     """Bytes by link, of those in its list."""
 
     def add(self, register: Register, posting: Posting, spared: bool) -> None:
-        self.ids[posting.message.id] = None
         if spared:
             self.spared[register] = None
             self.spared_bytes += posting.size
@@ -297,7 +296,6 @@ class _Shelf:
         self.brought[posting.via] += posting.size
 
     def remove(self, register: Register, posting: Posting) -> None:
-        del self.ids[posting.message.id]
         if register in self.spared:
             del self.spared[register]
             self.spared_bytes -= posting.size

@@ -72,6 +72,25 @@ laptop about a tenth of a second: a courtesy price, neither a wall against a GPU
 GOSSIP_ID_BYTES: Final = 20
 """Bytes of the gossip message id: what Ethereum uses; a collision only hides one copy of one message."""
 
+# ----------------------------------------------------------------------------------------------------- catch-up
+
+SYNC_SALT: Final = 16
+SYNC_MARK: Final = 8
+"""Bytes. A mark hides a difference once in 2^64 looks, and the next round has another salt: nobody can prepare one."""
+
+SYNC_FEW: Final = 8
+"""Ids of a range that is never split. Sixteen marks cost as much as four ids; of 4, 8, 12 and 16 this is cheapest over
+sets of 400 to 100,000."""
+
+SYNC_DIGITS: Final = 16
+"""Hex digits of the smallest range: two ids that share them cost their author 2^64 hashes."""
+
+SYNC_GET: Final = 64
+"""Frames asked for at once; typical ones just fit into an answer."""
+
+SYNC_ANSWER: Final = 50_000
+"""Bytes of parts or frames in one answer: MAX_ITEM with room to spare."""
+
 # ------------------------------------------------------------------------------------------------------- texts
 
 MAX_NET_CHARS: Final = 32

@@ -183,10 +183,10 @@ const commands = {
   async stray () { // an offer sealed to a box nobody has
     await vendor.stray()
   },
-  async catchUp ({ address, division, most }) {
-    const { pages, ids, frames } = await catchUp(libp2p, address, [division], most)
+  async catchUp ({ address, division }) { // what a peer has and this board has not
+    const { turns, ids, frames } = await catchUp(libp2p, address, [division], board)
     const verdicts = frames.map((frame) => board.hear(frame, division, now()).verdict)
-    return { pages, ids: ids.map(hex), verdicts }
+    return { turns, ids: ids.map(hex), verdicts }
   },
   async askPeers ({ address }) {
     return { known: await askPeers(libp2p, address, p.signer(unhex(options.seed)), options.net) }

@@ -28,7 +28,7 @@ export function messageId (topic, data) {
   length.writeBigUInt64BE(BigInt(name.length))
   return sha256(length, name, data).subarray(0, 20)
 }
-export const position = (salt, id) => blake(32, salt, id)
+export const digest = (...parts) => blake(32, ...parts)
 
 export function trailingZeroBits (raw) {
   for (let i = raw.length - 1, bits = 0; i >= 0; i--, bits += 8) if (raw[i]) return bits + 31 - Math.clz32(raw[i] & -raw[i])

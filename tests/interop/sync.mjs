@@ -6,11 +6,10 @@ import { multiaddr } from '@multiformats/multiaddr'
 
 import { decode, encode, isBytes, Refused } from './codec.mjs'
 import * as p from './protocol.mjs'
-import { hex } from './protocol.mjs'
+import { answer, reconcile } from './reconcile.mjs'
 
 export const SYNC = '/intentcast/sync/1'
 export const PEERS = '/intentcast/peers/1'
-const PAGE = 256
 const ASK_AT_ONCE = 64
 const ANSWER_BYTES = 50000
 const DAY = 86400
@@ -30,57 +29,40 @@ class Asker {
     this.answers = values(stream)
   }
 
-  async ask (word, ...parts) {
-    await say(this.stream, ...parts)
+  async ask (question) {
+    await say(this.stream, ...question)
     const { value, done } = await this.answers.next()
-    if (done || !Array.isArray(value) || value[0] !== word) throw new Refused('request', `no ${word}`)
-    return value.slice(1)
+    if (done || !Array.isArray(value) || !value.slice(1).every(Array.isArray)) throw new Refused('request', 'no answer')
+    return value
   }
 }
 
-// All a peer lists of these divisions, `most` at a time. -> { pages, ids, frames }
-export async function catchUp (libp2p, address, divisions, most) {
+const idsIn = (board) => (division) => board.list(division, now()).map(({ id }) => id)
+
+// What a peer has of these divisions and this board has not. -> { turns, ids, frames }
+export async function catchUp (libp2p, address, divisions, board) {
   const stream = await libp2p.dialProtocol(multiaddr(address), SYNC)
   const asker = new Asker(stream)
   const salt = randomBytes(16)
-  const ids = []
-  let pages = 0
-  let after = new Uint8Array(0)
-  do {
-    const [found, next] = await asker.ask('ids', 'list', salt, divisions, after, most)
-    if (!found.every((id) => isBytes(id, 32)) || found.length > most) throw new Refused('request', 'not ids')
-    const positions = found.map((id) => hex(p.position(salt, id)))
-    if (positions.some((position, i) => position <= (i === 0 ? hex(after) : positions[i - 1]))) {
-      throw new Refused('request', 'not in the order of the salt')
-    }
-    ids.push(...found)
-    after = next
-    pages++
-  } while (after.length > 0)
+  const { turns, missing: ids } = await reconcile((question) => asker.ask(question), idsIn(board), divisions, salt)
   const frames = []
   for (let missing = ids; missing.length > 0;) {
-    const [found] = await asker.ask('frames', 'get', missing.slice(0, ASK_AT_ONCE))
+    const [, found] = await asker.ask(['get', missing.slice(0, ASK_AT_ONCE)])
     if (found.length === 0) break
     frames.push(...found)
     const here = found.map((frame) => p.parseFrame(frame, p.MOST_GOSSIP).id)
     missing = missing.filter((id) => !here.some((other) => p.same(other, id)))
   }
   await stream.close()
-  return { pages, ids, frames }
+  return { turns, ids, frames }
 }
 
 // Answers others' questions about what hangs on a board.
 export function serveCatchUp (libp2p, board) {
   return libp2p.handle(SYNC, async (stream) => {
     for await (const question of values(stream)) {
-      if (question[0] === 'list') {
-        const [, salt, divisions, after, most] = question
-        const places = divisions.flatMap((division) => board.list(division, now())).map(({ id }) => ({ id, position: p.position(salt, id) }))
-        places.sort((one, other) => Buffer.compare(one.position, other.position))
-        const behind = places.filter(({ position }) => Buffer.compare(position, after) > 0)
-        const page = behind.slice(0, Math.min(most, PAGE))
-        const next = page.length < behind.length ? page.at(-1).position : new Uint8Array(0)
-        await say(stream, 'ids', page.map(({ id }) => id), next)
+      if (question[0] === 'compare' || question[0] === 'open') {
+        await say(stream, ...answer(question, idsIn(board)))
       } else if (question[0] === 'get') {
         const frames = []
         let size = 0
@@ -104,7 +86,7 @@ export async function askPeers (libp2p, address, key, net) {
   const body = { addrs: [own] }
   const record = p.speak(key, { kind: 'address', net, at: now(), exp: now() + DAY, body }).data
   const stream = await libp2p.dialProtocol(multiaddr(address), PEERS)
-  const [records] = await new Asker(stream).ask('records', 'peers', record, 16)
+  const [, records] = await new Asker(stream).ask(['peers', record, 16])
   await stream.close()
   return records.filter((each) => isBytes(each)).flatMap((each) => {
     try {

@@ -379,27 +379,41 @@ async def test_bad_frames_of_ours_cost_us_with_jo() -> None:
 
 @within(HANGS)
 async def test_jo_catches_up_with_alice() -> None:
-    """Jo, who follows nothing, asks for what hangs on Alice's board, two at a time: the order is that of her salt, and
-    every frame is believed."""
+    """Jo, who follows nothing, asks for what hangs on Alice's board: all of it the first time, then what is new, and
+    then nothing. Every frame is believed."""
     async with open_real_town() as town, open_js("Jo") as jo:
         alice = await open_carrier(town, "Alice")
-        held = [wish_of(f"Early {number}") for number in range(5)]
-        for message in held:
-            assert alice.node.gossip.hear("mobility", message.frame).accepted
-        found = await jo.do("catchUp", address=alice.address, division="mobility", most=2)
-        assert sorted(found["ids"]) == sorted(message.id.hex() for message in held)
-        assert (found["pages"], found["verdicts"]) == (3, ["accept"] * 5)
+
+        async def hang_and_ask(*titles: str) -> int:
+            said = [wish_of(title) for title in titles]
+            for message in said:
+                assert alice.node.gossip.hear("mobility", message.frame).accepted
+            found = await jo.do("catchUp", address=alice.address, division="mobility")
+            assert sorted(found["ids"]) == sorted(message.id.hex() for message in said)
+            assert found["verdicts"] == ["accept"] * len(said)
+            return int(found["turns"])
+
+        assert await hang_and_ask(*(f"Early {number}" for number in range(300))) > 1
+        assert await hang_and_ask("Late 1", "Late 2") > 1
+        assert await hang_and_ask() == 1
 
 
 @within(HANGS)
 async def test_alice_catches_up_with_jo() -> None:
-    """Jo said three things before Alice came. Alice asks her on the new link, believes all three and passes them on."""
+    """Jo said forty things before Alice came. Alice asks her on the new link, believes all and passes them on. What Jo
+    says while the link is down comes with the next one."""
     async with open_real_town() as town, open_js("Jo") as jo:
-        ids = (await jo.do("say", division="mobility", count=3))["ids"]
+        ids = (await jo.do("say", division="mobility", count=40))["ids"]
         alice = await open_carrier(town, "Alice")
         await jo.do("dial", address=alice.address)
         await wait_has(alice, ids)
-        assert counted(alice.node, "message.learned") == 3
+        assert counted(alice.node, "message.learned") == 40
+        await jo.do("hangUp", peer=alice.peer_id)
+        await wait_until(alice, lambda node: not node.network.links())
+        late = (await jo.do("say", division="mobility", count=2))["ids"]
+        await jo.do("dial", address=alice.address)
+        await wait_has(alice, [*ids, *late])
+        assert counted(alice.node, "message.learned") == 42
 
 
 @within(HANGS)

@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { decode, encode, Refused } from './codec.mjs'
 import * as p from './protocol.mjs'
+import { answer, fingerprint, mark, reconcile } from './reconcile.mjs'
 import { Thread } from './thread.mjs'
 
 const FOLDER = new URL('../vectors/', import.meta.url)
@@ -70,16 +71,33 @@ const FILES = {
       assert.deepEqual([p.hex(key), p.did(key), p.peerId(key)], [c.key, c.did, c.peer_id])
     },
     boxes (c) { assert.equal(p.hex(p.box(p.unhex(c.secret)).key), c.key) },
-    catch_up_order (c) {
-      const order = c.ids.map(id => ({ position: p.hex(p.position(p.unhex(c.salt), p.unhex(id))), id }))
-      assert.deepEqual(order.sort((a, b) => a.position < b.position ? -1 : 1), c.order)
-    },
     stream_values (c) {
       assert.equal(p.hex(p.withLength(p.unhex(c.value))), c.on_stream)
       assert.equal(p.hex(encode(decode(p.unhex(c.value), 60000))), c.value)
       const [whole, rest] = p.splitStream(p.unhex(c.on_stream + '05'))
       assert.deepEqual([whole.map(p.hex), p.hex(rest)], [[c.value], '05'])
     },
+  },
+  sync: {
+    fingerprints (c) {
+      for (const { digits, count, fingerprint: wanted, mark: shown } of c.ranges) {
+        const found = fingerprint(c.ids.map(p.unhex), digits)
+        assert.equal(c.ids.filter(id => id.startsWith(digits)).length, count)
+        assert.deepEqual([p.hex(found), p.hex(mark(found, p.unhex(c.salt)))], [wanted, shown])
+      }
+    },
+    answers (c) {
+      const idsOf = division => division === 'mobility' ? c.held.map(p.unhex) : []
+      for (const turn of c.turns) {
+        assert.equal(p.hex(encode(answer(decode(p.unhex(turn.question), 60000), idsOf))), turn.answer, turn.name)
+      }
+    },
+    async talks (c) {
+      const [mine, others] = [c.held, c.held_by_other].map(ids => () => ids.map(p.unhex))
+      const { missing } = await reconcile(async question => answer(question, others), mine, [c.division], p.unhex(c.salt))
+      assert.deepEqual(missing.map(p.hex).sort(), c.missing)
+    },
+    refused_questions (c) { refused(() => answer(decode(p.unhex(c.question), 60000), () => [])) },
   },
   items: {
     padding ([length, size]) { assert.equal(p.pad(Buffer.alloc(length)).length, size) },

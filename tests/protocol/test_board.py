@@ -24,13 +24,11 @@ from tests.protocol.people import (
     WISH,
     Person,
     close,
-    derived,
     person,
     twin_of,
     update,
     wish,
 )
-from tests.vectors import build
 
 DIVISION = "mobility"
 FIRST = wish()
@@ -341,34 +339,39 @@ def test_a_board_of_any_history_keeps_its_promises(steps: list[tuple[int, str, s
         assert all(posting in hung for posting in before if posting not in gone and posting.message.id != replaced)
 
 
-# ------------------------------------------------------------------------------------------------------- listing
+# ------------------------------------------------------------------------------------------------------ catch-up
 
 
-def test_a_listing_is_paged_without_gaps_in_the_askers_order() -> None:
-    board = Board(NET)
+def test_the_tree_of_a_division_is_what_hangs_there() -> None:
+    """Through revisions, ends, eviction and expiry, and whoever is spared."""
+    board = Board(NET, division_bytes=20_000)
+    chair = wish(body=replace(WISH, category="furniture"), exp=NOW + 5)
+    assert list(board.tree_of(DIVISION)) == []
+    hear(board, FIRST)
+    hear(board, update(FIRST))
+    hear(board, END)
+    board.hear(chair.frame, "furniture", "peer", NOW)
     for one in crowd(25):
         hear(board, wish(one))
-    board.hear(wish(body=replace(WISH, category="home")).frame, "home", "peer", NOW)
-    salt, after, ids = derived("asker", 16), b"", list[bytes]()
-    while page := board.listing({DIVISION}, salt, after, 4):
-        assert len(page) <= 4
-        assert [place for place, _ in page] == sorted(place for place, _ in page)
-        after = page[-1][0]
-        ids += [found for _, found in page]
-    assert len(ids) == 25
-    assert set(ids) == set(shown(board).values()) - {board.of_author(ALICE.key.public, "home").message.id}  # type: ignore[union-attr]
-    other = [found for _, found in board.listing({DIVISION}, derived("another", 16), b"", 100)]
-    assert set(other) == set(ids)
-    assert other != ids, "another salt, another order: nobody can be first for everybody"
+        board.spare(one.key.public)
+    assert board.counters["evicted"] > 0
+    assert list(board.tree_of("furniture")) == [chair.id]
+    assert set(board.tree_of(DIVISION)) == {posting.message.id for posting in board} - {chair.id}
+    board.sweep(NOW + 10)
+    assert list(board.tree_of("furniture")) == []
+    board.sweep(NOW + 2 * DAY)
+    assert list(board.tree_of(DIVISION)) == []
 
 
-def test_the_order_of_a_listing_is_that_of_the_vectors() -> None:
-    vector = build.load("ids.json")["catch_up_order"]
-    board = Board(NET)
-    for one in (ALICE, BOB, CAROL, MALLORY):
-        hear(board, wish(one))
-    listed = board.listing({DIVISION}, bytes.fromhex(vector["salt"]), b"", 10)
-    hung = set(shown(board).values())
-    wanted = [(bytes.fromhex(row["position"]), bytes.fromhex(row["id"])) for row in vector["order"]]
-    assert listed == [row for row in wanted if row[1] in hung]
-    assert len(listed) == 4
+def test_room_for_a_link_is_room_without_pushing_out_its_own() -> None:
+    board = Board(NET, division_bytes=60_000)
+    assert board.has_room_for(DIVISION, "mallory")
+    for one in crowd(60):
+        hear(board, wish(one), "mallory")
+    assert board.counters["evicted"] > 0
+    assert not board.has_room_for(DIVISION, "mallory")
+    assert board.has_room_for(DIVISION, "bob")
+    assert board.has_room_for("home", "mallory")
+    for posting in list(board):
+        board.pin(posting.message.author)
+    assert not board.has_room_for(DIVISION, "bob"), "where nothing may go, nothing may come"

@@ -19,6 +19,7 @@ from tests.vectors.tagged import from_json
 FRAMES = build.load("frames.json")["frames"]
 ITEMS = build.load("items.json")
 IDS = build.load("ids.json")
+SYNC = build.load("sync.json")
 SIZES = (256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 59392)
 
 
@@ -158,12 +159,26 @@ def test_it_finds_the_same_names() -> None:
     for row in IDS["item_stamps"]:
         found = b2(bytes.fromhex(row["digest"] + row["stamp"]))
         assert f"{int.from_bytes(found, 'big'):0256b}"[::-1].index("1") == row["bits"]
-    order = IDS["catch_up_order"]
-    placed = sorted((b2(bytes.fromhex(order["salt"] + one)).hex(), one) for one in order["ids"])
-    assert placed == [(row["position"], row["id"]) for row in order["order"]]
     for row in IDS["keys"]:
         assert "did:key:z" + base58(b"\xed\x01" + bytes.fromhex(row["key"])) == row["did"]
         assert base58(bytes.fromhex("002408011220" + row["key"])) == row["peer_id"]
+
+
+def fingerprint(ids: list[str], digits: str = "") -> bytes:
+    here = sorted(one for one in ids if one[: len(digits)] == digits)
+    if len(here) < 9 or len(digits) == 16:
+        return b2(bytes.fromhex("00" + "".join(here)))
+    return b2(b"\x01" + b"".join(fingerprint(here, f"{digits}{digit:x}") for digit in range(16)))
+
+
+def test_it_finds_the_same_fingerprints_and_lists_what_is_missing() -> None:
+    for case in SYNC["fingerprints"]:
+        for row in case["ranges"]:
+            found = fingerprint(case["ids"], row["digits"])
+            assert found.hex() == row["fingerprint"]
+            assert b2(bytes.fromhex(case["salt"]) + found)[:8].hex() == row["mark"]
+    for talk in SYNC["talks"]:
+        assert sorted(set(talk["held_by_other"]) - set(talk["held"])) == talk["missing"]
 
 
 def base58(data: bytes) -> str:

@@ -28,8 +28,9 @@ from protocol.kinds import KINDS
 from protocol.letter import open_letter
 from protocol.limits import MAX_ITEM, PAD_SIZES
 from protocol.message import believe
+from protocol.reconcile import IdTree, read_question
 from tests.protocol.people import derived
-from tests.vectors import book, build
+from tests.vectors import book, build, sync_vectors
 from tests.vectors.codec_vectors import bytes_of
 from tests.vectors.exchange_vectors import play, scenarios
 from tests.vectors.item_vectors import item_bytes
@@ -41,6 +42,7 @@ REFUSED_FRAMES = build.load("refused_frames.json")
 ITEMS = build.load("items.json")
 EXCHANGE = build.load("exchange.json")
 IDS = build.load("ids.json")
+SYNC = build.load("sync.json")
 
 
 def named(vectors: list[dict[str, Any]]) -> Any:
@@ -243,3 +245,33 @@ def test_an_item_stamp_shows_its_bits() -> None:
         )
         assert item_stamp_bits(stamped) == row["bits"]
         assert stamped.digest == item.digest, "a stamp is no part of what it stamps"
+
+
+@named(SYNC["answers"])
+def test_questions_of_catch_up_are_answered_so(vector: dict[str, Any]) -> None:
+    tree = IdTree(bytes.fromhex(one) for one in vector["held"])
+    for turn in vector["turns"]:
+        asked = decode(bytes.fromhex(turn["question"]))
+        assert isinstance(asked, list)
+        question = read_question(asked)
+        assert question is not None
+        answer = sync_vectors.answer(question, tree)
+        assert encode(answer).hex() == turn["answer"]
+        question.read(answer)
+
+
+@named(SYNC["talks"])
+def test_a_talk_of_catch_up_finds_what_is_missing(vector: dict[str, Any]) -> None:
+    hers, his = ([bytes.fromhex(one) for one in vector[key]] for key in ("held", "held_by_other"))
+    found = [id.hex() for _, _, learned in sync_vectors.talk(hers, his) for id in learned]
+    assert sorted(found) == vector["missing"]
+
+
+@named(SYNC["refused_questions"])
+def test_questions_that_no_asker_asks(vector: dict[str, Any]) -> None:
+    asked = decode(bytes.fromhex(vector["question"]))
+    assert isinstance(asked, list)
+    try:
+        assert read_question(asked) is None
+    except Refused as refused:
+        assert refused.reason.value == "request"  # noqa: PT017  None is another way to refuse

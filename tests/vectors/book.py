@@ -16,11 +16,13 @@ from protocol.errors import REJECTED_ON_GOSSIP, Reason
 from protocol.exchange import State
 from protocol.kinds import KINDS
 from protocol.message import Head
+from protocol.reconcile import IdTree, mark_of
 from protocol.schema import Bin, Choice, Int, Many, Text
 from protocol.terms import CATEGORY, DIVISION, LOCAL_TIME
 
 from .frame_vectors import good_frames
 from .item_vectors import good_items, hints
+from .sync_vectors import EXAMPLE, HERE, SALT, talk
 
 BOOK = Path(__file__).parents[2] / "protocol" / "README.md"
 
@@ -232,6 +234,26 @@ def sealed_examples() -> str:
     )
 
 
+def catch_up_example() -> str:
+    hers, his = EXAMPLE
+    (missing,) = set(his) - set(hers)
+    tree = IdTree(his)
+    lines = [
+        f"Bob has these {len(his)} ids in `{HERE}`; Alice has all but `{missing.hex()[:6]}…`. Her salt is "
+        f"`{SALT.hex()}`.\n",
+        f"```\n{chr(10).join(one.hex() for one in tree)}\n```\n",
+        f"Fingerprint of Bob's range `9`, BLAKE2b-256 of `00` and three ids: `{tree.fingerprint('9').hex()}`\n",
+        "Fingerprint of his division, BLAKE2b-256 of `01` and the fingerprints of sixteen parts: "
+        f"`{tree.fingerprint().hex()}`. Its mark: `{mark_of(tree.fingerprint(), SALT).hex()}`\n",
+    ]
+    for question, answered, _ in talk(hers, his):
+        value = question.value()
+        lines.append(f"Alice: `{value[0]}` {', '.join(f'`{one}`' for one in question.ranges)}\n")
+        lines.append(f"```\n{_hex(encode(value))}\n```\n")
+        lines.append(f"Bob: `{answered[0]}`\n\n```\n{_hex(encode(answered))}\n```\n")
+    return "\n".join(lines)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "kinds": kinds_table,
     "states": states_table,
@@ -241,4 +263,5 @@ PARTS: dict[str, Callable[[], str]] = {
     "bodies": bodies,
     "frames": examples,
     "items": sealed_examples,
+    "sync": catch_up_example,
 }

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import codec_vectors, exchange_vectors, frame_vectors, id_vectors, item_vectors
+from . import codec_vectors, exchange_vectors, frame_vectors, id_vectors, item_vectors, sync_vectors
 
 HERE = Path(__file__).parent
 
@@ -20,6 +20,7 @@ FILES: dict[str, Callable[[], dict[str, Any]]] = {
     "items.json": item_vectors.build,
     "exchange.json": exchange_vectors.build,
     "ids.json": id_vectors.build,
+    "sync.json": sync_vectors.build,
 }
 
 

@@ -1,4 +1,4 @@
-"""ids.json: every name that is computed from bytes: message ids, stamps, keys as text, the order of catch-up."""
+"""ids.json: every name that is computed from bytes: message ids, stamps, keys as text."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from protocol.framing import encode_varint
 from protocol.gossip import message_id
 from protocol.keys import did, peer_id
 from protocol.message import Message
-from tests.protocol.people import ALICE, BOB, CAROL, MALLORY, NET, derived, letter, offer, wish
+from tests.protocol.people import ALICE, BOB, CAROL, MALLORY, NET, derived, letter, wish
 
 from .frame_vectors import stamped_wish
 from .item_vectors import OFFERED
@@ -48,26 +48,14 @@ def _item_stamps() -> list[dict[str, Any]]:
     return rows
 
 
-def _listing() -> dict[str, Any]:
-    salt = derived("asker", 16)
-    ids = [message.id for message in (wish(), wish(BOB), wish(CAROL), wish(MALLORY), offer(wish()))]
-    placed = sorted((digest(salt + one), one) for one in ids)
-    return {
-        "salt": salt.hex(),
-        "ids": [one.hex() for one in ids],
-        "order": [{"position": position.hex(), "id": one.hex()} for position, one in placed],
-    }
-
-
 def _streams() -> list[dict[str, Any]]:
     salt = derived("asker", 16)
-    ids = [wish().id, wish(BOB).id]
-    last = max(digest(salt + one) for one in ids)
     values: dict[str, Any] = {
-        "sync: list": ["list", salt, ["lodging", "mobility"], b"", 1000],
-        "sync: ids, the end": ["ids", sorted(ids, key=lambda one: digest(salt + one)), b""],
-        "sync: ids, more to come": ["ids", sorted(ids, key=lambda one: digest(salt + one)), last],
-        "sync: get": ["get", ids],
+        "sync: compare": ["compare", salt, ["lodging/", "mobility/"]],
+        "sync: marks": ["marks", [salt[:8], salt[8:]]],
+        "sync: open": ["open", salt, ["mobility/", "mobility/3f"], 8],
+        "sync: parts": ["parts", [salt * 8, [wish().id]]],
+        "sync: get": ["get", [wish().id, wish(BOB).id]],
         "sync: frames": ["frames", [wish().frame]],
         "peers: ask without saying who": ["peers", b"", 16],
         "peers: records": ["records", [], 1_800_000_000],
@@ -105,6 +93,5 @@ def build() -> dict[str, Any]:
         "boxes": [
             {"secret": who.box.reveal().hex(), "key": who.box.public.hex()} for who in (ALICE, BOB, CAROL, MALLORY)
         ],
-        "catch_up_order": _listing(),
         "stream_values": _streams(),
     }
