@@ -1,10 +1,17 @@
 """What many tests share."""
 
 import logging
+import os
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 from trio.testing import MockClock
+
+# A busy machine is slow, and nothing is wrong with it: examples have no deadline.
+settings.register_profile("fast", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("deep", settings.get_profile("fast"), max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
 

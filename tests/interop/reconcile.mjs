@@ -63,14 +63,14 @@ function checkPart (part, digits, most) {
   if (!fine) throw new Refused('request', 'not the ids of a range')
 }
 
-// Asks until it knows what it lacks. `ask(question)` -> the answer. -> { turns, missing }
+// Asks until it knows what it lacks. `ask(word, question)` -> the list behind that word. -> { turns, missing }
 export async function reconcile (ask, idsOf, divisions, salt) {
   const nothing = hex(mark(fingerprint([]), salt))
   const differs = (shown, ids, digits) =>
     hex(shown) !== nothing && hex(shown) !== hex(mark(fingerprint(ids, digits), salt))
   const ranges = divisions.map((division) => `${division}/`)
-  const [word, marks] = await ask(['compare', salt, ranges])
-  if (word !== 'marks' || marks.length !== ranges.length || !marks.every((each) => isBytes(each, 8))) {
+  const marks = await ask('marks', ['compare', salt, ranges])
+  if (marks.length !== ranges.length || !marks.every((each) => isBytes(each, 8))) {
     throw new Refused('request', 'not marks')
   }
   const waiting = { [FEW]: [], [MOST]: [] }
@@ -84,8 +84,8 @@ export async function reconcile (ask, idsOf, divisions, salt) {
     const most = [FEW, MOST].find((each) => waiting[each].length > 0)
     if (most === undefined) break
     const asked = waiting[most].splice(-MOST)
-    const [said, parts] = await ask(['open', salt, asked, most])
-    if (said !== 'parts' || parts.length === 0 || parts.length > asked.length) throw new Refused('request', 'not parts')
+    const parts = await ask('parts', ['open', salt, asked, most])
+    if (parts.length === 0 || parts.length > asked.length) throw new Refused('request', 'not parts')
     waiting[most].push(...asked.slice(parts.length))
     parts.forEach((part, i) => {
       const { division, digits } = split(asked[i])

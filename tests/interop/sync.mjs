@@ -29,11 +29,13 @@ class Asker {
     this.answers = values(stream)
   }
 
-  async ask (question) {
+  // The list behind the word of the answer.
+  async ask (word, ...question) {
     await say(this.stream, ...question)
     const { value, done } = await this.answers.next()
-    if (done || !Array.isArray(value) || !value.slice(1).every(Array.isArray)) throw new Refused('request', 'no answer')
-    return value
+    const fine = !done && Array.isArray(value) && value[0] === word && Array.isArray(value[1])
+    if (!fine) throw new Refused('request', `no ${word}`)
+    return value[1]
   }
 }
 
@@ -44,10 +46,11 @@ export async function catchUp (libp2p, address, divisions, board) {
   const stream = await libp2p.dialProtocol(multiaddr(address), SYNC)
   const asker = new Asker(stream)
   const salt = randomBytes(16)
-  const { turns, missing: ids } = await reconcile((question) => asker.ask(question), idsIn(board), divisions, salt)
+  const ask = (word, question) => asker.ask(word, ...question)
+  const { turns, missing: ids } = await reconcile(ask, idsIn(board), divisions, salt)
   const frames = []
   for (let missing = ids; missing.length > 0;) {
-    const [, found] = await asker.ask(['get', missing.slice(0, ASK_AT_ONCE)])
+    const found = await asker.ask('frames', 'get', missing.slice(0, ASK_AT_ONCE))
     if (found.length === 0) break
     frames.push(...found)
     const here = found.map((frame) => p.parseFrame(frame, p.MOST_GOSSIP).id)
@@ -86,7 +89,7 @@ export async function askPeers (libp2p, address, key, net) {
   const body = { addrs: [own] }
   const record = p.speak(key, { kind: 'address', net, at: now(), exp: now() + DAY, body }).data
   const stream = await libp2p.dialProtocol(multiaddr(address), PEERS)
-  const [, records] = await new Asker(stream).ask(['peers', record, 16])
+  const records = await new Asker(stream).ask('records', 'peers', record, 16)
   await stream.close()
   return records.filter((each) => isBytes(each)).flatMap((each) => {
     try {

@@ -94,7 +94,8 @@ const FILES = {
     },
     async talks (c) {
       const [mine, others] = [c.held, c.held_by_other].map(ids => () => ids.map(p.unhex))
-      const { missing } = await reconcile(async question => answer(question, others), mine, [c.division], p.unhex(c.salt))
+      const ask = async (word, question) => answer(question, others)[1]
+      const { missing } = await reconcile(ask, mine, [c.division], p.unhex(c.salt))
       assert.deepEqual(missing.map(p.hex).sort(), c.missing)
     },
     refused_questions (c) { refused(() => answer(decode(p.unhex(c.question), 60000), () => [])) },
