@@ -9,7 +9,7 @@ import typer
 
 from node.trouble import Exit, Trouble, is_no_room, usage
 
-from . import ask, deals, files, network, options, running, wishes
+from . import ask, deals, files, homes, network, options, running, wishes
 from .output import print_trouble, say
 
 UsageError: Any = typer.BadParameter.__mro__[1]
@@ -39,7 +39,15 @@ def before(home: options.Home = None, as_json: options.Json = False) -> None:
 
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "First steps": (files.demo,),
-    "Your node": (running.init, running.up, network.status, network.peers, network.invite),
+    "Your node": (
+        running.init,
+        running.up,
+        network.status,
+        network.peers,
+        network.invite,
+        homes.backup,
+        homes.restore,
+    ),
     "What you want": (
         ask.ask,
         wishes.offers,

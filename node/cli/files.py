@@ -37,7 +37,7 @@ def export(
     if to_stdout and (as_json or sys.stdout.isatty()):
         raise usage("stdout_taken", "evidence is bytes, and stdout is taken", "Name a file, or pipe it on.")
     if not to_stdout:
-        _check_writable(file, force)
+        check_writable(file, force)
     path = home_path(home)
     from node.home import Home as HomeDirectory
     from node.home import write_file
@@ -157,7 +157,7 @@ def demo(
     raise typer.Exit(run(as_json, keep))
 
 
-def _check_writable(file: Path, force: bool) -> None:
+def check_writable(file: Path, force: bool) -> None:
     if file.is_dir():
         raise usage("is_directory", f"{file} is a directory", "Name a file in it.")
     if not file.absolute().parent.is_dir():
