@@ -115,7 +115,8 @@ def up(
     made = directory.make(config.net)
     if made and first:
         say(f"Made a home at {directory.path}: {', '.join(name for name in made if '/' not in name)}.")
-        say("The keys in it are this node. They are not encrypted: keep the disk to yourself, and keep a copy: intentcast backup.")
+        say("The keys in it are this node. They are not encrypted: keep the disk to yourself.")
+        say("Keep a copy of all, under a passphrase: intentcast backup FILE")
     config = load_config(directory.path, flags)
     for key in ("node.key", "vendor.key"):
         directory.seed(key)  # exposed or damaged keys are told before the network is
