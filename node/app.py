@@ -241,6 +241,8 @@ def _keep(tx: Tx, events: EventLog, batch: list[Heard]) -> bool:
         if isinstance(message.body, IntentClose) and heard.replaced is not None:
             tx.add_ended(message.author, message.root, message.body.reason, heard.replaced.frame)
         told = {"intent": message.root.hex(), "revision": message.id.hex()}
+        if isinstance(message.body, IntentClose):
+            told["reason"] = message.body.reason
         events.write(tx, "wish.ended" if message.kind == "intent.close" else "wish.heard", told)
     return True
 

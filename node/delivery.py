@@ -74,6 +74,9 @@ class Role(Protocol):
         """May this first message of a stranger open a thread? Asked before anything is stored; `source` is where it
         came from (policy.source_of). None: no. Otherwise what the new thread must know first: the wish's revision."""
 
+    def turn_away(self, end: End, message: Message, item_digest: bytes) -> bytes | None:
+        """What goes back to somebody who is not welcome; None: that he may come again later."""
+
     async def received(self, live: LiveThread, message: Message, outcome: Outcome) -> None:
         """A message of the other party was stored and answered. Called again after a crash in between is not
         promised: roles look through their threads at start."""
@@ -539,7 +542,8 @@ class Delivery:
         live = self._thread_for(end, message, source)
         if live is None:
             self.counters["not_welcome"] += 1
-            await line.send(Hint(item_digest, HintCode.BUSY, 300).encoded())
+            told = self._roles[end.side].turn_away(end, message, item_digest)
+            await line.send(told or Hint(item_digest, HintCode.BUSY, 300).encoded())
             return
         async with live.lock:
             live.source = source

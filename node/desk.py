@@ -13,7 +13,7 @@ from protocol.board import Board
 from protocol.envelope import Realm, open_frame
 from protocol.errors import Refused
 from protocol.exchange import Side, State, Talk
-from protocol.intent import Intent
+from protocol.intent import Intent, IntentClose, division_of
 from protocol.keys import did
 from protocol.match import match
 from protocol.message import Message, believe
@@ -147,12 +147,25 @@ class Desk:
             view["more"] = len(shown) - most
         return view
 
-    async def accept(self, offer_id: str, contact: str, note: str | None, options: list[str], wait: float) -> View:
+    async def accept(
+        self,
+        offer_id: str,
+        contact: str,
+        note: str | None,
+        options: list[str],
+        wait: float,
+        tell_others: str | None = None,
+    ) -> View:
         """Accept an offer and wait so many seconds for the vendor's answer; the contract's `state` says what came."""
         self._store.check_room()
         live, talk = self._talk(offer_id, Side.REQUESTER)
         accept = await self._requester.accept(
-            live, talk, contact=normalised(contact), note=normalised(note), options=tuple(options)
+            live,
+            talk,
+            contact=normalised(contact),
+            note=normalised(note),
+            options=tuple(options),
+            tell_others=tell_others,
         )
         with trio.move_on_after(wait):
             while talk.state is State.ACCEPTED:
@@ -165,16 +178,18 @@ class Desk:
         await self._requester.decline(live, talk, reason)
         return {"offer": offer_view(live, talk)}
 
-    async def withdraw(self, id_text: str) -> View:
-        """End an own wish, or take back an own offer."""
+    async def withdraw(self, id_text: str, reason: str | None = None) -> View:
+        """End an own wish, or take back an own offer. `reason`: told to those who offered."""
         self._store.check_room()
         prefix = _hex(id_text)
         wishes = [wish for wish in self._requester.wishes() if _names(wish, prefix)]
         if wishes:
             wish = _only(wishes, id_text)
-            await self._requester.withdraw(wish)
+            await self._requester.withdraw(wish, reason)
             return {"intent": wish_view(wish)}
         live, talk = self._talk(id_text, Side.VENDOR, "no such wish or offer of yours")
+        if reason is not None:
+            raise usage("reason", "a reason goes with the end of a wish", "Take the offer back without one.")
         await self._vendor.withdraw(live, talk)
         return {"offer": offer_view(live, talk)}
 
@@ -212,13 +227,24 @@ class Desk:
             if live.side is not Side.VENDOR:
                 continue
             for talk in live.thread.talks.values():
-                view = offer_view(live, talk)
+                view = self._own_offer_view(live, talk)
                 view["delivery"] = self._delivery.delivery_state(talk.offer.id) or "SETTLED"
                 contact = live.contact_of(talk.offer.id)
                 if contact is not None:
                     view["requester_contact"] = contact
                 made.append(view)
         return sorted(made, key=lambda view: -int(view["at"]))
+
+    def _own_offer_view(self, live: LiveThread, talk: Talk) -> View:
+        """With what became of the wish, if nobody told us and it hangs on the board."""
+        view = offer_view(live, talk)
+        posting = self._board.of_author(live.thread.requester, division_of(str(view["category"])))
+        if "wish" not in view and posting is not None and posting.message.root == live.root:
+            if isinstance(posting.message.body, IntentClose):
+                view["wish"] = posting.message.body.reason
+            elif posting.message.id != talk.offer.ref:
+                view["wish"] = "updated"
+        return view
 
     async def make_offer(self, intent_id: str, offer: Mapping[str, Any]) -> View:
         """A vendor answers by hand."""
@@ -314,7 +340,9 @@ class Desk:
 
     def _talk_view(self, live: LiveThread, talk: Talk) -> View:
         wish = self._requester.wish(live.root)
-        if wish is None or live.side is Side.VENDOR:
+        if live.side is Side.VENDOR:
+            return self._own_offer_view(live, talk)
+        if wish is None:
             return offer_view(live, talk)
         return judged_view(self._requester.judge(wish, live, talk))
 

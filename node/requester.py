@@ -5,15 +5,16 @@ Fresh keys for every wish, the private limit never in anything that leaves, one 
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
 import trio
 
+from protocol import schema
 from protocol.board import OURS, Board
-from protocol.deal import Accept, Decline
+from protocol.deal import DECLINE_REASONS, Accept, Decline
 from protocol.errors import Refused
 from protocol.exchange import Move, Outcome, Side, State, Talk
 from protocol.intent import Intent, IntentClose, division_of
@@ -26,6 +27,7 @@ from protocol.terms import Money
 
 from .clock import Chance, Clock
 from .delivery import Delivery
+from .door import Door
 from .events import EventLog
 from .gossip import Gossip
 from .pool import Place, passed_over
@@ -179,6 +181,7 @@ class Requester:
         self._passed_over: list[bytes] = []
         """Threads that left their pool, to be dropped from the store."""
         self._moved = trio.Event()
+        self._door = Door(net, clock, chance)
         self.counters: Counter[str] = Counter()
         delivery.set_role(Side.REQUESTER, self)
 
@@ -209,6 +212,9 @@ class Requester:
             # Ours hang on our own board whatever became of the stored one: who comes late hears them from us.
             self._gossip.hear(wish.division, wish.current.frame)
         task_status.started()
+        for wish in list(self._wishes.values()):
+            async with wish.lock:
+                await self._tell_losers(wish)  # whom a crash has left untold
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._publish_when_heard)
             while True:
@@ -263,8 +269,12 @@ class Requester:
         wish.end = replace(end, keys=None)
         wish.ranks.clear()
 
-    async def _set_state(self, wish: Wish, state: str) -> None:
-        await self._store.transact(lambda tx: tx.put_wish(replace(wish.row(), state=state)))
+    async def _set_state(self, wish: Wish, state: str, also: Callable[[Tx], None] = lambda _tx: None) -> None:
+        def work(tx: Tx) -> None:
+            tx.put_wish(replace(wish.row(), state=state))
+            also(tx)
+
+        await self._store.transact(work)
         wish.state = state
 
     # ------------------------------------------------------------------------------------------------------- asking
@@ -301,7 +311,7 @@ class Requester:
     async def update(
         self, wish: Wish, body: Callable[[bytes], Intent], *, life: int | None, limit: Money | None
     ) -> tuple[Wish, tuple[str, ...]]:
-        """Replace a wish whole: offers for the old revision are void from now on."""
+        """Replace a wish whole: offers for the old revision are void from now on, and their vendors are told."""
         async with wish.lock:
             self._check_free(wish)
             now = max(self._clock.now(), wish.current.head.at)
@@ -342,6 +352,7 @@ class Requester:
             wish.limit, wish.published, wish.last_exp = limit, False, last_exp
             self._gossip.hear(wish.division, message.frame)
             await self._tell_threads(wish, message)
+            await self._tell_losers(wish)
             return wish, await self._publish(wish)
 
     async def reach(self, wish: Wish, seconds: float) -> tuple[str, ...]:
@@ -421,10 +432,19 @@ class Requester:
         return Judged(live, talk, match(wish.intent, offer), wish.limit)
 
     async def accept(
-        self, live: LiveThread, talk: Talk, *, contact: str, note: str | None, options: tuple[str, ...]
+        self,
+        live: LiveThread,
+        talk: Talk,
+        *,
+        contact: str,
+        note: str | None,
+        options: tuple[str, ...],
+        tell_others: str | None = None,
     ) -> Message:
-        """Say yes to exactly this offer. Returns the accept: its id is the contract's, once confirmed."""
+        """Say yes to exactly this offer. Returns the accept: its id is the contract's, once confirmed. `tell_others`:
+        the reason the other vendors are told when it is."""
         wish = self._wish_of(live)
+        _check_reason(wish, tell_others)
         async with wish.lock:
             self._check_free(wish)
             now = self._clock.now()
@@ -443,6 +463,7 @@ class Requester:
             def also(tx: Tx, message: Message) -> None:
                 tx.add_disclosure(live.root, live.other, "contact", now)
                 tx.put_wish(replace(wish.row(), state="DECIDING"))
+                _keep_reason(tx, wish, tell_others)
                 self._write_state(tx, live, talk, State.ACCEPTED)
 
             def check() -> None:
@@ -464,18 +485,14 @@ class Requester:
         """Say no. The reason leaves only if the person gives one, and never for a wish with a private limit: a few
         such answers would reveal it."""
         wish = self._wish_of(live)
-        if reason is not None and wish.limit is not None:
-            raise refused(
-                "reason",
-                "this wish has a private limit, and reasons could reveal it",
-                "Decline without a reason.",
-            )
+        _check_reason(wish, reason)
         _check_offered(talk, "declined")
-        await self._decline(live, talk, reason)
+        await self._decline(live, talk, Decline(reason))
         self._announce()
 
-    async def withdraw(self, wish: Wish) -> None:
-        """End a wish for ever. Everybody who offered is told."""
+    async def withdraw(self, wish: Wish, reason: str | None = None) -> None:
+        """End a wish for ever. Everybody who offered is told, with the reason if one is given."""
+        _check_reason(wish, reason)
         async with wish.lock:
             if not wish.is_open:
                 raise refused("state", f"this wish is {wish.state.lower()} already")
@@ -485,7 +502,7 @@ class Requester:
                     "an accept is under way for this wish",
                     "Wait for the vendor's answer, or for its deadline.",
                 )
-            await self._close_locked(wish, "withdrawn")
+            await self._close_locked(wish, "withdrawn", lambda tx: _keep_reason(tx, wish, reason))
 
     async def wait_moved(self) -> None:
         """Until some offer changes its state."""
@@ -516,32 +533,36 @@ class Requester:
                     return talk
         return None
 
-    async def _decline(self, live: LiveThread, talk: Talk, reason: str | None) -> None:
+    async def _decline(self, live: LiveThread, talk: Talk, body: Decline) -> None:
+        """Say no to an offer that is open, or tell why it is void."""
+        was_open = talk.state is State.OFFERED
+
         def also(tx: Tx, message: Message) -> None:
-            self._write_state(tx, live, talk, State.DECLINED)
+            if was_open:
+                self._write_state(
+                    tx, live, talk, State.DECLINED, {name: str(word) for name, word in schema.write(body).items()}
+                )
+
+        def check() -> None:
+            if was_open or not _is_untold(talk):
+                _check_offered(talk, "declined")
 
         await self._delivery.post(
-            live,
-            "decline",
-            Decline(reason),
-            answers=talk.offer,
-            exp=talk.offer.head.exp,
-            also=also,
-            check=lambda: _check_offered(talk, "declined"),
+            live, "decline", body, answers=talk.offer, exp=talk.offer.head.exp, also=also, check=check
         )
 
     async def _close(self, wish: Wish, reason: str) -> None:
         async with wish.lock:
             await self._close_locked(wish, reason)
 
-    async def _close_locked(self, wish: Wish, reason: str) -> None:
+    async def _close_locked(self, wish: Wish, reason: str, also: Callable[[Tx], None] = lambda _tx: None) -> None:
         """The end is stored first, so that a crash cannot undo it; then losers are told, each by a letter; then the
         market, by a tombstone. What a crash leaves undone of it is done at the next start."""
         if wish.closed_at is not None:
             return
         with trio.CancelScope(shield=True):  # whoever asked for it may go away meanwhile
             if wish.is_open:
-                await self._set_state(wish, _ENDS[reason])
+                await self._set_state(wish, _ENDS[reason], also)
             else:
                 reason = _REASONS.get(wish.state, "expired")
             if wish.end.keys is None:  # a damaged store: nothing can be said any more
@@ -549,26 +570,37 @@ class Requester:
                 await self._store.transact(lambda tx: tx.put_wish(replace(wish.row(), closed_at=now)))
                 wish.closed_at = now
                 return
-            offers = await self._decline_losers(wish)
-            await self._bury(wish, reason, offers)
+            await self._tell_losers(wish)
+            await self._bury(wish, reason)
 
-    async def _decline_losers(self, wish: Wish) -> int:
-        """How many offers there were."""
-        offers = 0
+    async def _tell_losers(self, wish: Wish) -> None:
+        """Everybody whose offer the end of a wish, or a newer text of it, makes void gets a letter that says so: what
+        is heard on gossip may be missed, and says nothing about an offer."""
+        if wish.end.keys is None:
+            return
+        reason = await self._reason(wish)
         for live in self._threads.of_root(wish.root):
-            if live.side is not Side.REQUESTER:
-                continue
-            for talk in list(live.thread.talks.values()):
-                offers += 1
-                if talk.state is State.OFFERED and self._clock.now() < talk.offer.head.exp:
-                    with contextlib.suppress(Trouble):  # it ended while we waited for our turn
-                        await self._decline(live, talk, None)
-        return offers
+            if live.side is Side.REQUESTER and live.thread.newest is not None:
+                await self._tell_loser(wish, live, live.thread.newest, reason)
 
-    async def _bury(self, wish: Wish, reason: str, offers: int) -> None:
+    async def _tell_loser(self, wish: Wish, live: LiveThread, talk: Talk, reason: str | None) -> None:
+        is_lost = talk.state is State.OFFERED and not wish.is_open
+        if (is_lost or _is_untold(talk)) and self._clock.now() < talk.offer.head.exp:
+            with contextlib.suppress(Trouble):  # it ended while we waited for our turn
+                await self._decline(live, talk, Decline(reason, _turn_of(wish)))
+
+    async def _reason(self, wish: Wish) -> str | None:
+        """What the person agreed to tell those who lose."""
+        if wish.state not in ("AWARDED", "WITHDRAWN"):
+            return None
+        return await self._store.transact(lambda tx: tx.get_meta(_reason_name(wish)))
+
+    async def _bury(self, wish: Wish, reason: str) -> None:
         # Its exp is the greatest ever signed under the key, and `at` never decreases: also on a clock that jumped.
         now = max(self._clock.now(), wish.current.head.at)
         exp = max(wish.last_exp, now + MIN_LIFE)
+        lives = self._threads.of_root(wish.root)
+        offers = sum(len(live.thread.talks) for live in lives if live.side is Side.REQUESTER)
         body = IntentClose(wish.division, reason, offers)
         message = await self._say(
             wish.end.secrets()[0], "intent.close", body, now, exp, seq=wish.current.head.seq + 1, root=wish.root
@@ -580,6 +612,7 @@ class Requester:
             tx.put_wish(row)
             self._store_revision(tx, wish, message, now, replaced.id)
             self._events.write(tx, "wish.closed", {"intent": wish.root.hex(), "reason": reason})
+            tx.drop_meta(_reason_name(wish))
 
         await self._store.transact(work)
         wish.current, wish.closed_at, wish.published, wish.last_exp = message, now, False, exp
@@ -601,12 +634,21 @@ class Requester:
         wish = self._wishes.get(end.root)
         if wish is None or message.kind not in ("offer", "offer.withdraw"):
             return None
+        if message.kind == "offer" and not self._is_current(wish, message):
+            return None  # it may come with an offer that is not too late
         pool = self._threads.of_root(end.root)
         # On a disk that fills, as many as asked for and no more.
         places = (POOL if self._store.room is Room.ENOUGH else 1) * wish.intent.max_offers
         if len(pool) >= places and not self._make_room(wish, pool, message, source):
             return None
         return (wish.revision,) if wish.is_open else (wish.revision, wish.current)
+
+    def turn_away(self, end: End, message: Message, item_digest: bytes) -> bytes | None:
+        wish = self._wishes.get(end.root)
+        if wish is None or message.kind != "offer" or self._is_current(wish, message):
+            return None
+        self.counters["too_late"] += 1
+        return self._door.turn_away(end, message, item_digest, _turn_of(wish))
 
     def _make_room(self, wish: Wish, pool: tuple[LiveThread, ...], message: Message, source: str) -> bool:
         """Pass over a vendor, so that another may come; False if the other is the one to be passed over. Nothing is
@@ -668,18 +710,12 @@ class Requester:
 
     async def received(self, live: LiveThread, message: Message, outcome: Outcome) -> None:
         await self._after_moves(live, outcome.moves, told=True)
-        if message.kind == "offer":
-            await self._decline_late(live, live.thread.talks.get(message.id))
-        self._announce()
-
-    async def _decline_late(self, live: LiveThread, talk: Talk | None) -> None:
-        """An offer that crossed the end of its wish: its vendor is told as well."""
         wish = self._wishes.get(live.root)
-        if wish is None or wish.is_open or live.end.keys is None or talk is None or talk.state is not State.VOID:
-            return
-        exp = talk.offer.head.exp
-        if self._clock.now() < exp:
-            await self._delivery.post(live, "decline", Decline(), answers=talk.offer, exp=exp)
+        if message.kind == "offer" and wish is not None and live.end.keys is not None:
+            newest = live.thread.newest
+            if newest is not None and newest.offer.id == message.id:  # it crossed the wish's end, or a newer text
+                await self._tell_loser(wish, live, newest, None)
+        self._announce()
 
     async def _after_moves(self, live: LiveThread, moves: tuple[Move, ...], *, told: bool = False) -> None:
         """What follows from moves: a confirmed contract ends the wish, a refused one opens it again."""
@@ -704,9 +740,11 @@ class Requester:
             self._write_state(tx, live, live.thread.talks[move.offer], move.after)
         save(tx, live)
 
-    def _write_state(self, tx: Tx, live: LiveThread, talk: Talk, after: State) -> None:
+    def _write_state(
+        self, tx: Tx, live: LiveThread, talk: Talk, after: State, why: Mapping[str, str] | None = None
+    ) -> None:
         told = {"intent": live.root.hex(), "offer": talk.offer.id.hex(), "state": after.value.lower()}
-        self._events.write(tx, "offer.state", told)
+        self._events.write(tx, "offer.state", {**told, **(live.why_ended(talk) if why is None else why)})
         if after is State.CONFIRMED and talk.accept is not None:
             self._events.write(tx, "contract.confirmed", {**told, "contract": talk.accept.id.hex()})
 
@@ -718,6 +756,39 @@ class Requester:
 
 def _source_of(live: LiveThread) -> str:
     return live.source or live.peer or ""
+
+
+def _is_untold(talk: Talk) -> bool:
+    """Void by the person's own doing, and its vendor does not know."""
+    return talk.state is State.VOID and talk.accept is None and talk.refusal is None
+
+
+def _turn_of(wish: Wish) -> str:
+    """What became of a wish, as those are told whose offers it makes void."""
+    return "updated" if wish.is_open else _REASONS[wish.state]
+
+
+def _check_reason(wish: Wish, reason: str | None) -> None:
+    if reason is None:
+        return
+    if reason not in DECLINE_REASONS:
+        raise Trouble("reason", f"{reason!r} is no reason", f"One of {', '.join(DECLINE_REASONS)}.", Exit.USAGE)
+    if wish.limit is not None:
+        raise refused(
+            "reason", "this wish has a private limit, and reasons could reveal it", "Say it without a reason."
+        )
+
+
+def _reason_name(wish: Wish) -> str:
+    return f"reason:{wish.root.hex()}"
+
+
+def _keep_reason(tx: Tx, wish: Wish, reason: str | None) -> None:
+    """Until the wish is over and everybody told."""
+    if reason is None:
+        tx.drop_meta(_reason_name(wish))
+    else:
+        tx.put_meta(_reason_name(wish), reason)
 
 
 def _check_offered(talk: Talk, done: str) -> None:

@@ -12,7 +12,7 @@ import trio
 from protocol.board import Board
 from protocol.deal import Accept, Confirm
 from protocol.envelope import digest
-from protocol.exchange import Side, State, Thread
+from protocol.exchange import Side, State, Talk, Thread
 from protocol.intent import Intent
 from protocol.keys import BoxKey, SigningKey
 from protocol.message import Message
@@ -129,6 +129,17 @@ class LiveThread:
             self.peer,
             self.routes,
         )
+
+    def why_ended(self, talk: Talk) -> dict[str, str]:
+        """Why an offer came to nothing, as far as somebody said it: what became of the `wish`, and a `reason`."""
+        said = talk.answer or talk.refusal
+        found = {name: getattr(said.body, name, None) for name in ("wish", "reason")} if said is not None else {}
+        if talk.state is State.VOID and said is None:
+            if talk.ended_by in self.thread.talks:
+                found["reason"] = "replaced"
+            elif talk.ended_by is None and self.side is Side.VENDOR:
+                found["reason"] = "expired"
+        return {name: word for name, word in found.items() if word is not None}
 
     def contact_of(self, message_id: bytes) -> str | None:
         """The other party's contact, if its accept or confirm about this offer told one."""

@@ -78,7 +78,7 @@ def offer_view(live: LiveThread, talk: Talk) -> View:
     )
     if talk.accept is not None:
         view["contract"] = talk.accept.id.hex()
-    return dict(view)
+    return {**view, **live.why_ended(talk)}
 
 
 def judged_view(judged: Judged) -> View:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Final
 
+from .intent import CLOSE_REASONS
 from .limits import MAX_CONTACT, MAX_LABEL, MAX_NOTE
 from .schema import Bin, Choice, Int, Many, Text
 from .terms import PROPERTY_NAME
@@ -25,6 +26,9 @@ DECLINE_REASONS: Final = (
 )
 """The first ten are the words agent commerce uses when a cart is left; the last four are ours."""
 
+WISH_TURNS: Final = ("updated", *CLOSE_REASONS)
+"""What can become of a wish while an offer to it is open: a newer revision, or its end."""
+
 REJECT_REASONS: Final = ("sold_out", "superseded", "terms", "policy")
 
 PROBLEM_CODES: Final = ("lapsed", "state", "body", "policy", "busy")
@@ -35,6 +39,8 @@ class Decline:
     """No, thank you. The reason leaves only if the person agrees."""
 
     reason: Annotated[str | None, Choice(DECLINE_REASONS)] = None
+    wish: Annotated[str | None, Choice(WISH_TURNS)] = None
+    """What became of the wish, if that is why; absent: it is as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +83,5 @@ class Problem:
 
     code: Annotated[str, Choice(PROBLEM_CODES)]
     arg: Annotated[int | None, Int()] = None
+    wish: Annotated[str | None, Choice(WISH_TURNS)] = None
+    """About an offer: what had become of the wish, if that is why it has no effect."""

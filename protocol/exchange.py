@@ -52,6 +52,8 @@ class Talk:
     """The confirm or reject."""
     ended_by: bytes | None = None
     """Id of the message that ended it, if a message did."""
+    refusal: Message | None = None
+    """What the person said against it, whatever had ended it before: a decline, or a problem at the door."""
     superseded: Message | None = None
     """An accept that came when its author knew better, and was not answered yet."""
     withdrawals: set[bytes] = field(default_factory=set)
@@ -142,6 +144,11 @@ class Thread:
         alive = [talk for talk in self.talks.values() if talk.state in (State.OFFERED, State.ACCEPTED)]
         return max(alive, key=_rank_of, default=None)
 
+    @property
+    def newest(self) -> Talk | None:
+        """The talk about the vendor's newest offer, whatever became of it: the older ones it has replaced itself."""
+        return max(self.talks.values(), key=lambda talk: _rank(talk.offer), default=None)
+
     def talk_of(self, message_id: bytes) -> Talk | None:
         """The talk an offer, accept or answer belongs to."""
         for talk in self.talks.values():
@@ -175,6 +182,8 @@ class Thread:
             return Outcome(owes="state")
         if message.kind == "offer.withdraw":
             talk.withdrawals.add(message.id)
+        else:
+            talk.refusal = talk.refusal or message
         return Outcome(self._follow_table(talk, message))
 
     def _follow_table(self, talk: Talk, message: Message) -> tuple[Move, ...]:
@@ -246,14 +255,21 @@ class Thread:
         return Outcome(moves)
 
     def _problem(self, message: Message) -> Outcome:
-        # The other party stored our confirm too late: on its side there is no contract, so there is none here.
         talk = self.talk_of(message.ref)
+        if talk is None or self.side is not Side.VENDOR:
+            return NOTHING
+        if message.ref == talk.offer.id:
+            # It was turned away: what the person never kept binds nobody, unless the person accepts it after all.
+            talk.refusal = talk.refusal or message
+            if talk.state is not State.OFFERED:
+                return NOTHING
+            talk.ended_by = message.id
+            return Outcome((_move(talk, State.VOID),))
+        # The other party stored our confirm too late: on its side there is no contract, so there is none here.
         if (
-            talk is not None
-            and talk.answer is not None
+            talk.answer is not None
             and talk.answer.id == message.ref
             and getattr(message.body, "code", None) == "lapsed"
-            and self.side is Side.VENDOR
             and talk.state is State.CONFIRMED
             and message.ref not in self.acks
         ):

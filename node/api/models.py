@@ -152,7 +152,14 @@ class AcceptBody(Strict):
     options: Annotated[list[Short], Field(max_length=32)] = []
     wait: Seconds = 10.0
     """How long to wait for the vendor's confirm."""
+    tell_others: Short | None = None
+    """Why the other vendors lost: told to them once this one has confirmed."""
 
 
 class DeclineBody(Strict):
     reason: Short | None = None
+
+
+class WithdrawBody(Strict):
+    reason: Short | None = None
+    """Told to those who offered."""

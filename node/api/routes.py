@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from node.trouble import Exit, Trouble, usage
 
 from .desk import Desk, View
-from .models import AcceptBody, AskBody, DeclineBody, OfferBody, PreviewBody, Strict
+from .models import AcceptBody, AskBody, DeclineBody, OfferBody, PreviewBody, Strict, WithdrawBody
 
 EXIT_HEADER: Final = "Intentcast-Exit"
 """On every error: the exit code a command should end with."""
@@ -85,8 +85,8 @@ def _add_wishes(api: FastAPI, desk: Desk) -> None:
         return await desk.show(id_text)
 
     @api.post("/v1/withdraw/{id_text}", summary="End an own wish, or take an own offer back")
-    async def withdraw(id_text: str) -> View:
-        return await desk.withdraw(id_text)
+    async def withdraw(id_text: str, body: WithdrawBody | None = None) -> View:
+        return await desk.withdraw(id_text, body.reason if body is not None else None)
 
 
 def _add_offers(api: FastAPI, desk: Desk) -> None:
@@ -104,7 +104,7 @@ def _add_offers(api: FastAPI, desk: Desk) -> None:
 
     @api.post("/v1/offers/{id_text}/accept", summary="Accept an offer and wait for its confirm")
     async def accept(id_text: str, body: AcceptBody) -> View:
-        return await desk.accept(id_text, body.contact, body.note, body.options, body.wait)
+        return await desk.accept(id_text, body.contact, body.note, body.options, body.wait, body.tell_others)
 
     @api.post("/v1/offers/{id_text}/decline", summary="Decline an offer")
     async def decline(id_text: str, body: DeclineBody) -> View:

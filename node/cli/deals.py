@@ -89,6 +89,10 @@ def accept(
     wait: Annotated[
         str, typer.Option("--wait", metavar="TIME", help="How long to wait for the vendor's confirm.")
     ] = CONFIRM_WAIT,
+    tell_others: Annotated[
+        str | None,
+        typer.Option("--tell-others", metavar="CODE", help="Tell the others why they lost: a reason as for decline."),
+    ] = None,
     yes: Yes = False,
     home: Home = None,
     as_json: Json = False,
@@ -103,6 +107,7 @@ def accept(
     if seconds > 3600:
         raise usage("bad_duration", f"--wait: {wait} is over an hour", "Accept, and look later with: intentcast show")
     found = check_id(offer_id, "an offer")
+    check_reason(tell_others, "--tell-others")
     terminal = sys.stdin.isatty() and sys.stderr.isatty() and not as_json
     client = client_of(home)
     if contact is None and terminal:
@@ -119,6 +124,7 @@ def accept(
             say("Nothing was sent.")
             raise typer.Exit(Exit.FAILURE)
     body = {"contact": contact, "options": option or [], "wait": seconds} | ({"note": note} if note else {})
+    body |= {"tell_others": tell_others} if tell_others else {}
     try:
         view = client.post("offers", found, "accept", body=body, wait=seconds)
     except KeyboardInterrupt:
@@ -154,14 +160,19 @@ def decline(
 
     intentcast decline 8c01d7e2 --reason product_fit
     """
-    if reason is not None and reason not in REASONS:
-        raise usage("bad_reason", f"--reason: {reason!r} is none", f"One of {', '.join(REASONS)}.")
+    check_reason(reason, "--reason")
     view = client_of(home).post(
         "offers", check_id(offer_id, "an offer"), "decline", body={"reason": reason} if reason else {}
     )
     if as_json:
         return print_json(view)
     return say(f"Offer {short(view['offer'].get('id'))} is {view['offer'].get('state', 'declined')}.")
+
+
+def check_reason(reason: str | None, flag: str) -> None:
+    """Raises Trouble for what is no reason code."""
+    if reason is not None and reason not in REASONS:
+        raise usage("bad_reason", f"{flag}: {reason!r} is none", f"One of {', '.join(REASONS)}.")
 
 
 def _amount(text: str, total: dict[str, Any], where: str) -> tuple[str, int]:

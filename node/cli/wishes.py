@@ -96,16 +96,26 @@ def show(
 
 def withdraw(
     id_text: Annotated[str, typer.Argument(metavar="ID", help="Your wish, or an offer you made.")],
+    reason: Annotated[
+        str | None, typer.Option("--reason", metavar="CODE", help="Tell those who offered why: a code as for decline.")
+    ] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """End your wish for ever, or take back an offer you made.
+    """End your wish for ever, or take back an offer you made. Everybody who offered is told that it ended.
 
-    Example:
+    Examples:
 
     intentcast withdraw 3f9a2c41
+
+    intentcast withdraw 3f9a2c41 --reason timing_deferred
     """
-    view = client_of(home).post("withdraw", check_id(id_text, "your wish or your offer"))
+    from .deals import check_reason
+
+    check_reason(reason, "--reason")
+    view = client_of(home).post(
+        "withdraw", check_id(id_text, "your wish or your offer"), body={"reason": reason} if reason else None
+    )
     if as_json:
         return print_json(view)
     kind, what = ("intent", "Wish") if "intent" in view else ("offer", "Offer")
@@ -123,10 +133,16 @@ def print_offers(views: list[dict[str, Any]], empty: str) -> None:
             view.get("state"),
             view.get("meets") or [],
             view.get("deviates") or [],
+            _why(view),
         )
         for view in views
     ]
-    print_table(("id", "price", "vendor", "state", "meets", "deviates"), rows, empty)
+    print_table(("id", "price", "vendor", "state", "meets", "deviates", "why"), rows, empty)
+
+
+def _why(view: dict[str, Any]) -> str:
+    """Why an offer ended, as far as it was said: what became of the wish, and a reason."""
+    return ", ".join(filter(None, (f"wish {view['wish']}" if view.get("wish") else "", view.get("reason"))))
 
 
 def _until(view: dict[str, Any]) -> str:

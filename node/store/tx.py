@@ -371,3 +371,6 @@ class Tx:
     def put_meta(self, name: str, value: str) -> None:
         values = {"name": name, "value": value}
         self._db.execute(upsert(t.meta).values(values).on_conflict_do_update(index_elements=["name"], set_=values))
+
+    def drop_meta(self, name: str) -> None:
+        self._db.execute(delete(t.meta).where(t.meta.c.name == name))

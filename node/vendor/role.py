@@ -363,11 +363,15 @@ class VendorRole:
     def welcome(self, end: End, message: Message, source: str) -> tuple[Message, ...] | None:
         return None  # threads of a vendor begin with its own offer
 
+    def turn_away(self, end: End, message: Message, item_digest: bytes) -> bytes | None:
+        return None
+
     def record(self, tx: Tx, live: LiveThread, message: Message, outcome: Outcome) -> None:
         for move in outcome.moves:
+            talk = live.thread.talks[move.offer]
             told = {"intent": live.root.hex(), "offer": move.offer.hex(), "state": move.after.value.lower()}
-            self._events.write(tx, "offer.state", told)
-            accept = live.thread.talks[move.offer].accept
+            self._events.write(tx, "offer.state", {**told, **live.why_ended(talk)})
+            accept = talk.accept
             if move.after is State.LAPSED and accept is not None:
                 tx.release(accept.id)  # our confirm came too late: there is no contract, so the stock is free
 
@@ -454,6 +458,8 @@ class VendorRole:
         def also(tx: Tx, message: Message) -> None:
             state = "confirmed" if message.kind == "confirm" else "rejected"
             told = {"intent": live.root.hex(), "offer": talk.offer.id.hex(), "state": state}
+            if isinstance(message.body, Reject):
+                told["reason"] = message.body.reason
             self._events.write(tx, "offer.state", told)
             if state == "confirmed" and talk.accept is not None:
                 self._events.write(tx, "contract.confirmed", {**told, "contract": talk.accept.id.hex()})
@@ -462,7 +468,7 @@ class VendorRole:
 
     async def _tell_state(self, live: LiveThread, offer: bytes, after: State) -> None:
         told = {"intent": live.root.hex(), "offer": offer.hex(), "state": after.value.lower()}
-        await self._events.add("offer.state", told)
+        await self._events.add("offer.state", {**told, **live.why_ended(live.thread.talks[offer])})
 
 
 def _share(stock: int) -> int:

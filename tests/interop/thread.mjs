@@ -117,7 +117,7 @@ export class Thread {
     if (talk.accept || message.head.exp > offer.head.exp || now >= offer.head.exp) return 'state'
     if (talk.state !== 'OFFERED') {
       const replaced = talk.state === 'VOID' && [...this.#talks.values()].some(other => newer(other.offer, offer))
-      if (this.side !== 'vendor' || !(talk.state === 'WITHDRAWN' || replaced)) return 'state'
+      if (this.side !== 'vendor' || !(talk.state === 'WITHDRAWN' || replaced || talk.turnedAway)) return 'state'
       if (this.#knewBetter(message, offer)) return 'superseded'
     }
     talk.accept = message
@@ -146,9 +146,14 @@ export class Thread {
     return null
   }
 
-  // Only a `lapsed` about a confirm that nobody acknowledged moves anything, and only at the vendor.
+  // Two move anything, and only at the vendor: what turns an open offer away, and a `lapsed` about a confirm that nobody
+  // acknowledged.
   #problem ({ key, head }) {
-    const confirm = this.#messages.get(hex(head.ref))
+    const confirm = this.#messages.get(hex(head.ref)), offered = this.#talks.get(hex(head.ref))
+    if (this.side === 'vendor' && hex(key) === this.requester && offered?.state === 'OFFERED') {
+      Object.assign(offered, { state: 'VOID', turnedAway: true })
+      return null
+    }
     if (this.side !== 'vendor' || hex(key) !== this.requester || head.body.code !== 'lapsed' || confirm.head.kind !== 'confirm') return null
     const acked = [...this.#messages.values()].some(m =>
       m.head.kind === 'ack' && hex(m.key) === this.requester && hex(m.head.ref) === hex(head.ref))

@@ -93,7 +93,13 @@ class PaperDesk:
         return {"offer": {**made, "total": offer["total"]}}
 
     async def accept(
-        self, offer_id: str, contact: str, note: str | None, options: list[str], wait: float
+        self,
+        offer_id: str,
+        contact: str,
+        note: str | None,
+        options: list[str],
+        wait: float,
+        tell_others: str | None = None,
     ) -> dict[str, Any]:
         offer = self._one(self.offers, offer_id, "offer")
         self.accepted.append({"contact": contact, "note": note, "options": options, "wait": wait})
@@ -105,7 +111,7 @@ class PaperDesk:
         offer["state"] = "declined"
         return {"offer": offer}
 
-    async def withdraw(self, id_text: str) -> dict[str, Any]:
+    async def withdraw(self, id_text: str, reason: str | None = None) -> dict[str, Any]:
         intent = self._one(self.own, id_text, "wish")
         intent["state"] = "withdrawn"
         return {"intent": intent}

@@ -146,7 +146,7 @@ async def test_a_day_forward_or_back_and_right_again(who: str, jump: int, clock:
         await wait_state(alice, contract, "confirmed", 60)
         await wait_state(bob, contract, "confirmed", 60)
         town.world.heal()
-        await wait_state(carol, made, "declined", 900)
+        assert (await wait_state(carol, made, "void", 900))["wish"] == "awarded"
         for side in (alice, bob, carol):
             await wait_settled(side, 900)
             assert side.node.gossip.statistics()["board"].get("rejected", 0) == 0  # type: ignore[attr-defined]

@@ -78,6 +78,11 @@ def scenarios() -> dict[str, Scenario]:
         "declined, then accepted all the same": _tale(
             bob, FIRST, A, decline(A), YES, ends={A.id: "DECLINED"}, owes="state"
         ),
+        "turned away at the door": _tale(bob, FIRST, A, problem(A, ALICE, "state"), ends={A.id: "VOID"}),
+        "turned away, then accepted all the same": _tale(
+            bob, FIRST, A, problem(A, ALICE, "state"), YES, ends={A.id: "ACCEPTED"}
+        ),
+        "a decline after the wish changed says why": _tale(alice, FIRST, A, CHANGED, decline(A), ends={A.id: "VOID"}),
         "rejected": _tale(bob, FIRST, A, YES, NO, ends={A.id: "REJECTED"}),
         "confirm and reject: the first stored wins": _tale(
             alice, FIRST, A, YES, NO, SURE, ends={A.id: "REJECTED"}, owes="state"
