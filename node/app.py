@@ -13,6 +13,7 @@ from protocol.board import OURS, Board, Heard, Posting
 from protocol.gossip import Params
 from protocol.intent import Intent, IntentClose
 from protocol.keys import SigningKey
+from protocol.limits import MAX_LIFE, MAX_SKEW
 from protocol.message import Message
 from protocol.terms import Route
 
@@ -302,14 +303,17 @@ async def _sweep(
     """Take down what is over; but only while the hour has been the same for a while: a clock that is wrong at start is
     often put right soon after, and one wrong hour would wipe the board, tombstones and all. What jumps later is not
     believed at once (see CarefulClock)."""
+    known_evicted = -1
     await trio.sleep(STEADY_FOR)
     while True:
         await trio.sleep(SWEEP_EVERY)
-        swept = board.sweep(clock.now())
-        expired = [one for one in swept if isinstance(one.body, Intent) and requester.wish(one.root) is None]
-        await store.transact(
-            lambda tx, ended=expired: _drop_what_left(tx, board, ended, kept_back, clock.now())  # type: ignore[misc]
-        )
+        swept, evicted = board.sweep(clock.now()), board.counters["evicted"]
+        if swept or kept_back or evicted != known_evicted:
+            known_evicted = evicted
+            expired = [one for one in swept if isinstance(one.body, Intent) and requester.wish(one.root) is None]
+            await store.transact(
+                lambda tx, ended=expired: _drop_what_left(tx, board, ended, kept_back, clock.now())  # type: ignore[misc]
+            )
         await forget_old()
 
 
@@ -319,3 +323,4 @@ def _drop_what_left(tx: Tx, board: Board, expired: list[Message], kept_back: set
     # What was evicted too: the store holds no more than the board, and what an hour ago may have been too early for it.
     gone = [id for id, exp in tx.posting_lives() if board.get(id) is None and (id not in kept_back or exp < now)]
     tx.drop_postings(gone)
+    tx.drop_answered(now - MAX_LIFE - MAX_SKEW)  # no revision lives longer, so none of them can be heard again

@@ -1,12 +1,18 @@
 """What happened, for people and programs that watch: stored, numbered, and told live."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import trio
 
 from .clock import Clock
 from .store import Store, Tx
+
+TICK = 1.0
+"""Seconds between two looks at what time ends, at least."""
+
+LOOK_EVERY = 60.0
+"""And at most: what waits for an hour of the wall clock must not sleep through its jumps."""
 
 
 class EventLog:
@@ -44,9 +50,9 @@ class EventLog:
             if not batch:
                 await changed.wait()
 
-    async def wait(self, timeout: float) -> bool:
-        """Until something happens, at most so many seconds. True if something did."""
-        with trio.move_on_after(timeout):
+    async def rest(self, next_due: Callable[[], float]) -> None:
+        """Until the hour that `next_due` names, or something happens, which may bring an earlier one. For those who
+        look after deadlines: in quiet hours they sleep."""
+        await trio.sleep(TICK)
+        with trio.move_on_after(min(LOOK_EVERY, max(0.0, next_due() - self._clock.now()))):
             await self._changed.wait()
-            return True
-        return False

@@ -34,12 +34,13 @@ async def forget(
     for wish in over:
         requester.forget(wish)
     vendor.forget_passed()
+    if not gone and not over:
+        return
 
     def work(tx: Tx) -> None:
         tx.drop_threads([live.id for live in gone])
         for wish in over:
             tx.drop_wish(wish.root)
-        tx.drop_answered(now - MAX_LIFE - MAX_SKEW)  # no revision lives longer, so none of them can be heard again
 
     await store.transact(work)
 

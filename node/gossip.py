@@ -4,6 +4,7 @@ The router (protocol/gossip) decides; this file only carries: link events and by
 per peer. Verdicts are the board's.
 """
 
+import math
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
@@ -94,6 +95,8 @@ class Gossip:
         self._wakes: dict[PeerId, trio.Event] = {}
         self._writers: dict[PeerId, trio.CancelScope] = {}
         self._subscribed = trio.Event()
+        self._stirred = trio.Event()
+        """Set by whatever may give the next heartbeat something to do."""
         self._nursery: trio.Nursery | None = None
         self._alarms: dict[AlarmKind, tuple[float, AlarmSeen]] = {}
         self.on_alarm: Callable[[Alarm], None] = lambda _alarm: None
@@ -178,9 +181,19 @@ class Gossip:
                         self._peer_down(peer)
 
     async def _beat(self) -> None:
+        """Every interval; but those that would do nothing are slept through, for a laptop's sake: nearly all, in the
+        hours in which nobody says anything."""
+        interval, first, beat = self._params.heartbeat_interval, self._clock.steady(), 0
         while True:
-            await trio.sleep(self._params.heartbeat_interval)
+            beat = max(beat, math.floor((self._clock.steady() - first) / interval)) + 1
+            await trio.sleep(max(0.0, first + beat * interval - self._clock.steady()))
             self._handle(Heartbeat())
+            self._stirred = trio.Event()
+            now = self._clock.steady()
+            idle = self._router.next_beat(now) - now - interval
+            if idle > 0:
+                with trio.move_on_after(idle):
+                    await self._stirred.wait()
 
     async def _process_heard(self) -> None:
         async for first in self._heard_queue:
@@ -270,6 +283,7 @@ class Gossip:
 
     def _handle(self, event: Event) -> list[Effect]:
         effects = self._router.handle(event, self._clock.steady())
+        self._stirred.set()
         for effect in effects:
             match effect:
                 case Wake(peer):

@@ -47,8 +47,9 @@ RECORDS_KEPT = 5_000
 
 PEERS_ON_DISK = 50
 FIRST_RETRY, LAST_RETRY = 1.0, 60.0
-LOOK_EVERY = 15.0
-"""Seconds between two looks for peers while there are too few."""
+LOOK_EVERY, LOOK_SELDOM = 15.0, 600.0
+"""Seconds between two looks for peers while there are too few, doubling while they find nobody: a small market has no
+more. A lost link or a new address begins anew, and who has no link at all does not slow down."""
 
 TURN_SECONDS = 10.0
 
@@ -145,6 +146,7 @@ class Peering:
 
     async def _look(self) -> None:
         """While we have too few links of our own choosing, or all may lead to one, try peers we know of."""
+        pause = LOOK_EVERY
         while True:
             self._look_now = trio.Event()
             elsewhere, self._elsewhere = self._elsewhere, False
@@ -152,9 +154,11 @@ class Peering:
             if self._chosen() < wanted:
                 await self._dial_some(wanted, elsewhere=elsewhere)
                 await self._ask_again(wanted)
-            with trio.move_on_after(LOOK_EVERY * self._chance.choices.uniform(0.8, 1.2)):
+            with trio.move_on_after(pause * self._chance.choices.uniform(0.8, 1.2)) as waiting:
                 await self._look_now.wait()
                 await trio.sleep(FIRST_RETRY)
+            is_quiet = waiting.cancelled_caught and self._network.links()
+            pause = min(LOOK_SELDOM, 2 * pause) if is_quiet else LOOK_EVERY
 
     async def _dial_some(self, wanted: int, *, elsewhere: bool) -> None:
         for address in self._candidates(elsewhere=elsewhere):

@@ -4,6 +4,7 @@ Fresh keys for every wish, the private limit never in anything that leaves, one 
 """
 
 import contextlib
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -48,8 +49,6 @@ POOL = 10
 
 NO_OFFER = (1,)
 """The rank of a vendor with no open offer: behind all that have one, whose ranks begin with 0."""
-
-TICK = 1.0
 
 PUBLISH_AGAIN = 15.0
 """Seconds between two looks for somebody to tell what nobody has heard yet, besides every new subscription."""
@@ -218,7 +217,7 @@ class Requester:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._publish_when_heard)
             while True:
-                await trio.sleep(TICK)
+                await self._events.rest(self._next_due)
                 await self._tick()
 
     async def _publish_when_heard(self) -> None:
@@ -259,6 +258,25 @@ class Requester:
         asks us what there is would not hear of it."""
         if self._board.of_author(wish.end.me, wish.division) is None:
             wish.published = wish.published and not self._gossip.hear(wish.division, wish.current.frame).accepted
+
+    def _next_due(self) -> float:
+        """The hour at which the next tick has something to do; one that is past: at once."""
+        times = [float(due) for live in self._threads if live.side is Side.REQUESTER and (due := live.thread.due())]
+        for wish in self._wishes.values():
+            if wish.is_open:
+                times.append(0 if self._was_interrupted(wish) else wish.revision.head.exp)
+            elif wish.closed_at is None:
+                times.append(0)
+            elif wish.end.keys is not None:
+                times.append(wish.closed_at + THREAD_GRACE)
+        return 0 if self._passed_over else min(times, default=math.inf)
+
+    def _was_interrupted(self, wish: Wish) -> bool:
+        """Did a crash come between a move in a thread and what follows from it for this open wish?"""
+        decided = self._decided(wish)
+        if decided is None:
+            return wish.state == "DECIDING"
+        return decided.state is State.CONFIRMED
 
     async def _forget(self, wish: Wish) -> None:
         """The forward secrecy we promise: what was sealed to this wish can be read by nobody any more."""

@@ -130,6 +130,14 @@ class Thread:
                 moves.append(_move(talk, State.LAPSED))
         return tuple(moves)
 
+    def due(self) -> int | None:
+        """When time alone next ends something, if nothing comes in before. None: never."""
+        times = [talk.offer.head.exp for talk in self.talks.values() if talk.state is State.OFFERED]
+        for talk in self.talks.values():
+            if talk.state is State.ACCEPTED and talk.accept is not None:
+                times.append(talk.accept.head.exp)
+        return min(times, default=None)
+
     def sender_of(self, message: Message) -> str | None:
         """The role of a message's author in this thread, or None if it is neither party."""
         if message.author == self.vendor:

@@ -208,6 +208,7 @@ class Town:
         catalogue: Catalogue | None = None,
         skew: int = 0,
         path: Path | None = None,
+        before_start: Callable[[Neighbour], None] = lambda _new: None,
         **settings: Any,
     ) -> Neighbour:
         """A new node, linked to the town's first one unless `join` says otherwise."""
@@ -218,6 +219,7 @@ class Town:
         clock = TownClock(self.origin, skew) if self.world is not None else None
         neighbour = Neighbour(name, self, store, settings, clock)
         self.neighbours[name] = neighbour
+        before_start(neighbour)
         await neighbour.start()
         for other in join:
             await wait_until(neighbour, lambda node, other=other: _linked(node, other.peer_id))

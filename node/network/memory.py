@@ -18,7 +18,7 @@ from nacl.signing import SigningKey
 from node.network.address import parse_address, parse_dialable
 from node.network.groups import raise_single
 from node.network.links import LinkBook, serve_stream
-from node.network.memory_link import Conditions, MemoryLink, MemoryStream, Wire
+from node.network.memory_link import Conditions, MemoryLink, MemoryStream, Tap, Wire
 from node.network.seam import (
     Address,
     DialError,
@@ -53,6 +53,8 @@ class MemoryWorld:
         self._listening: dict[str, MemoryNetwork] = {}
         self._homes: dict[PeerId, str] = {}
         self._groups: list[set[PeerId]] = []
+        self.tap: Tap | None = None
+        """Told of every chunk a stream carries, when it is sent."""
 
     @asynccontextmanager
     async def open_network(
@@ -163,7 +165,7 @@ class MemoryWorld:
             chance = self._chances.setdefault((source, goal), random.Random(f"{self._seed} {source} {goal}"))
             return Wire(chance, lambda: self.conditions(a, b), lambda: link.break_off())
 
-        link = MemoryLink(a, b, (wire(a, b), wire(b, a)), broken)
+        link = MemoryLink(a, b, (wire(a, b), wire(b, a)), broken, self.tap)
         accepter.accept(dialler, link)
         return link
 

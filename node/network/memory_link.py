@@ -23,6 +23,10 @@ _RESEND_SECONDS = 0.2  # TCP's least retransmission time-out
 _MOST_RESENDS = 8
 
 
+Tap = Callable[[PeerId, PeerId, str, bytes], None]
+"""(sender, receiver, protocol, chunk)"""
+
+
 @dataclass(frozen=True)
 class Conditions:
     """How a link behaves, in each direction. Times in seconds."""
@@ -93,8 +97,16 @@ class Wire:
 class MemoryLink:
     """Two wires between two peers, and the streams on them. Whoever makes it must `run` it."""
 
-    def __init__(self, dialler: PeerId, accepter: PeerId, wires: tuple[Wire, Wire], on_break: Callable[[], None]):
+    def __init__(
+        self,
+        dialler: PeerId,
+        accepter: PeerId,
+        wires: tuple[Wire, Wire],
+        on_break: Callable[[], None],
+        tap: Tap | None = None,
+    ) -> None:
         self.ends = (dialler, accepter)
+        self.tap = tap
         self.wires = wires
         self.broken = False
         self.streams: set[MemoryStream] = set()
@@ -183,6 +195,8 @@ class MemoryStream:
                 chunk = bytes(data[sent : sent + min(CHUNK_BYTES, self._credit)])
                 self._credit -= len(chunk)
                 sent += len(chunk)
+                if self._link.tap is not None:
+                    self._link.tap(self._ours, self.peer, self._protocol, chunk)
                 self._tell(len(chunk), MemoryStream.arrived, chunk)
             if not data:
                 await trio.lowlevel.checkpoint()

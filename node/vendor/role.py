@@ -127,7 +127,7 @@ class VendorRole:
             self._queue_was_full = self.catalogue is not None  # what is on the board was heard in a former life
             while True:
                 self._look_at_board()
-                await trio.sleep(1.0)
+                await self._events.rest(self._next_due)
                 await self._tick()
 
     async def _tick(self) -> None:
@@ -144,11 +144,22 @@ class VendorRole:
                 await self._store.checkpoint()
                 self._threads.forget_end(live.end)
 
+    def _next_due(self) -> float:
+        """The hour at which the next tick has something to do; one that is past: at once."""
+        if self._queue_was_full:
+            return 0
+        times: list[float] = []
+        for live in self._threads:
+            if live.side is Side.VENDOR:
+                due = live.thread.due()
+                if due is not None:
+                    times.append(due)
+                elif live.end.keys is not None and live.thread.talks:
+                    times.append(_over_at(live))
+        return min(times, default=math.inf)
+
     def _is_long_over(self, live: LiveThread, now: int) -> bool:
-        talks = live.thread.talks.values()
-        if any(talk.state in (State.OFFERED, State.ACCEPTED) for talk in talks):
-            return False
-        return now > max(talk.offer.head.exp for talk in talks) + THREAD_GRACE
+        return live.thread.due() is None and now >= _over_at(live)
 
     def forget(self, live: LiveThread) -> None:
         """A thread that is over leaves the memory. That its wish was answered is not forgotten with it."""
@@ -469,6 +480,11 @@ class VendorRole:
     async def _tell_state(self, live: LiveThread, offer: bytes, after: State) -> None:
         told = {"intent": live.root.hex(), "offer": offer.hex(), "state": after.value.lower()}
         await self._events.add("offer.state", {**told, **live.why_ended(live.thread.talks[offer])})
+
+
+def _over_at(live: LiveThread) -> int:
+    """When a thread in which nothing is open is long over."""
+    return max(talk.offer.head.exp for talk in live.thread.talks.values()) + THREAD_GRACE + 1
 
 
 def _share(stock: int) -> int:

@@ -166,8 +166,13 @@ class Meshes:
         params = self._params
         for topic in self.topics.values():
             outbound = sum([peer.outbound for peer in topic.mesh])
-            if not params.d_low <= len(topic.mesh) <= params.d_high or outbound < params.d_out:
+            if len(topic.mesh) > params.d_high:
                 return now
+            if len(topic.mesh) < params.d_low or outbound < params.d_out:
+                outbound_only = len(topic.mesh) >= params.d_low
+                subscribers = self._neighbours.subscribers.get(topic.name, ())
+                if any(peer not in topic.mesh and (peer.outbound or not outbound_only) for peer in subscribers):
+                    return now  # else there is nobody to fetch: whoever comes is an event
         if any(topic.heard >= params.lag_messages for topic in self.topics.values()):
             return min(self._next_offer, self._next_look)
         return self._next_offer
