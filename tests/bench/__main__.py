@@ -21,6 +21,7 @@ def main() -> int:
         "turns": turns,
         "offers": offers,
         "footprint": footprint,
+        "sync": sync,
     }
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(sections)}; by default all")
@@ -126,6 +127,46 @@ def footprint(chosen: argparse.Namespace) -> tuple[Any, list[Goal]]:
     print(f"  imports {found['import_seconds']:.2f} s and {found['import_bytes'] / 1e6:.0f} MB, start", end=" ")
     print(f"{1e3 * found['start_seconds']:.0f} ms, {found['bytes_per_node'] / 1e6:.2f} MB for each further node")
     return found, [Goal("memory per further whole node", found["bytes_per_node"] / 1e6, 1.5, False, " MB")]
+
+
+def sync(_chosen: argparse.Namespace) -> tuple[Any, list[Goal]]:
+    """Catch-up by ranges, beside listing all ids; without the frames, which cost the same in both."""
+    found = run_json("tests.bench.sync")
+    goals: list[Goal] = []
+    for name, words in (("one", "one division"), ("all", "all 26 divisions")):
+        rows: list[tuple[str, ...]] = [
+            (words, "differing", "bytes", "messages", "CPU ms", "all ids: bytes", "messages", "CPU ms", "bytes 1 /")
+        ]
+        for pair in found[name]:
+            ranges, listing = pair["ranges"], pair["listing"]
+            cells: list[str] = []
+            for cost in (ranges, listing):
+                cost["cpu"] = cost["asker_seconds"] + cost["server_seconds"]
+                cells += [f"{cost['bytes']:,}", f"{cost['messages']:,}", f"{1e3 * cost['cpu']:.1f}"]
+            times = listing["bytes"] / ranges["bytes"]
+            rows.append(("", f"{ranges['differing']:,}", *cells, f"{times:.1f}"))
+            if ranges["differing"] == 0:
+                goals.append(Goal(f"{words}, equal: messages", ranges["messages"], 2, False))
+                goals.append(Goal(f"{words}, equal: bytes", ranges["bytes"], 1_000, False))
+            elif ranges["differing"] == 100:
+                goals.append(Goal(f"{words}, 100 differ: of the bytes of all ids 1 /", times, 50, True))
+                goals.append(Goal(f"{words}, 100 differ: messages", ranges["messages"], 14, False))
+                share = ranges["cpu"] / listing["cpu"]
+                goals.append(Goal(f"{words}, 100 differ: CPU of both against all ids", share, 0.5, False, "x"))
+            elif ranges["differing"] == 10_000:
+                goals.append(Goal(f"{words}, 10,000 differ: of the bytes of all ids 1 /", times, 1, True))
+        print(table(rows))
+    index, nothing = found["index"], found["nothing held"]
+    times = nothing["ranges"]["bytes"] / nothing["listing"]["bytes"]
+    print(f"  nothing held: {times:.2f} times the bytes of all ids, {nothing['ranges']['messages']} messages")
+    print(
+        f"  the index, made once: {1e3 * index['seconds']:.0f} ms in {index['pieces']} pieces, p99 of a piece"
+        f" {1e3 * index['piece_p99']:.1f} ms, the longest {1e3 * index['piece_longest']:.1f} ms;"
+        f" one more id {1e6 * index['one_more']:.0f} us"
+    )
+    goals.append(Goal("nothing held: bytes against all ids", times, 1.25, False, "x"))
+    goals.append(Goal("making the index: p99 of what blocks the loop", 1e3 * index["piece_p99"], 5, False, " ms"))
+    return found, goals
 
 
 def print_scores(scores: list[Score]) -> None:

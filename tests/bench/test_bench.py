@@ -9,6 +9,7 @@ import pytest
 
 from protocol.board import Board
 
+from . import sync
 from .contest import percentile
 from .floor import run_floor
 from .goals import Goal
@@ -47,6 +48,16 @@ def test_a_goal_knows_its_direction(value: float, at_least: bool, met: bool) -> 
 def test_what_is_lost_shows_in_the_percentiles() -> None:
     assert percentile([0.01] * 98 + [None, None], 99) == 3600.0
     assert percentile([0.01] * 98 + [None, None], 50) == 0.01
+
+
+def test_both_ways_of_catching_up_find_the_same() -> None:
+    found: Any = sync.measure(600)
+    for name in ("one", "all"):
+        assert [pair["ranges"]["differing"] for pair in found[name]] == [0, 1, 10, 100]
+        for pair in found[name]:
+            assert pair["ranges"]["found"] == pair["listing"]["found"]
+            assert (pair["ranges"]["messages"] == 2) == (pair["ranges"]["differing"] == 0)
+    assert found["nothing held"]["ranges"]["found"] == 600
 
 
 SMALL = replace(
