@@ -21,6 +21,8 @@ from .rpc import (
 
 _CONTROL_HEAD: Final = 4
 """Bytes around all control of one RPC: the tag and a length of at most three digits."""
+_NEWEST: Final = 16
+"""Among so many a message is looked for to be withdrawn: the queue of a peer that does not read may have thousands."""
 _GRAFT: Final = -1
 """A GRAFT where otherwise the back-off of a PRUNE stands."""
 
@@ -112,6 +114,16 @@ class Outbox:
         self._forwarded.append(wire)
         self._forwarded_bytes += len(wire)
         return True
+
+    def withdraw_forwarded(self, wire: bytes) -> bool:
+        """Do not pass on what the peer has: it just sent us the same. False: it waits no more, or not at the end."""
+        waiting = self._forwarded
+        for place in range(len(waiting) - 1, max(0, len(waiting) - _NEWEST) - 1, -1):
+            if waiting[place] is wire:
+                del waiting[place]
+                self._forwarded_bytes -= len(wire)
+                return True
+        return False
 
     # ----------------------------------------------------------------------------------------------------- taking
 

@@ -1,5 +1,8 @@
 """Each behaviour of the kit by itself: that it is seen for what it is, counted by name, and mutes nobody."""
 
+import re
+from pathlib import Path
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -122,3 +125,13 @@ async def test_one_message_is_given_to_one_peer_thrice(clock: MockClock) -> None
         counters = victim.node.gossip._router.statistics().counters
         assert counters["iwant.served"] - before <= 3
         assert counters["iwant.over_served"] > 10
+
+
+def test_the_tables_name_tests_that_exist() -> None:
+    """README.md says where each care and each behaviour is tested: it must go on being true."""
+    here = Path(__file__).parent
+    named = set(re.findall(r"`(test_\w+)`", (here / "README.md").read_text("utf-8")))
+    files = here.parent.rglob("test_*.py")
+    known = {name for file in files for name in re.findall(r"def (test_\w+)", file.read_text("utf-8"))}
+    assert len(named) > 20
+    assert named - known == set()

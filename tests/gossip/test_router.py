@@ -215,6 +215,35 @@ def test_an_accepted_message_is_delivered_once_and_goes_to_the_mesh_but_not_back
     assert (carol.first, carol.duplicates) == (0, 1)
 
 
+def test_a_copy_that_still_waits_is_not_sent_to_who_just_brought_one() -> None:
+    """Bob and Carol tell Alice the same before she has passed on either: Dave alone hears it from her. What left
+    already is not missed, and Carol gets what she did not bring."""
+    alice = Alice()
+    alice.meet("bob", "carol", "dave")
+    alice.hear("bob", message(b"one"))
+    alice.hear("bob", message(b"two"))
+    alice.hear("carol", message(b"one"))
+    assert alice.count("sent.withdrawn") == 1
+    assert alice.said("carol") == [Rpc(messages=(Message(TOPIC, b"two", False),))]
+    assert [len(rpc.messages) for rpc in alice.said("dave")] == [2]
+    alice.hear("carol", message(b"two"))
+    assert alice.count("sent.withdrawn") == 1
+    assert alice.router.statistics().queued_bytes == 0
+
+
+def test_in_the_queue_of_a_peer_that_does_not_read_nothing_is_looked_for_at_length() -> None:
+    """Mallory reads nothing and repeats everything: only among the newest sixteen something is withdrawn."""
+    alice = Alice()
+    alice.meet("bob", "mallory")
+    said = [message(b"%d" % number) for number in range(40)]
+    for one in said:
+        alice.hear("bob", one)
+    for one in said:
+        alice.hear("mallory", one)
+    assert alice.count("sent.withdrawn") == 16
+    assert [len(rpc.messages) for rpc in alice.said("mallory")] == [24]
+
+
 def test_a_message_is_serialised_once_and_shared_by_all_who_get_it() -> None:
     """Also, what we pass on is our own spelling: fields that somebody hid in the message do not travel on."""
     alice = Alice()
