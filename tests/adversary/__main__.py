@@ -48,7 +48,7 @@ def attacks(long: bool) -> dict[str, list[Attack]]:
             lambda: wire.mutants(size(6_000, 120_000), size(4_000, 100_000)),
             real(process.mutants, size(10, 200)),
         ],
-        "T2": [real(mesh.invalid_flood, size(3, 60), size(5, 3)), real(process.invalid_flood, size(5, 60))],
+        "T2": [real(mesh.invalid_flood, size(3, 60), 3), real(process.invalid_flood, size(5, 60))],
         "T3": [virtual(mesh.valid_flood, size(1_000, 10_000))],
         "T5": [virtual(mesh.eclipse, 100, 5)],
         "T7": [
