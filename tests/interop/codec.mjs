@@ -114,7 +114,9 @@ export function decode (bytes, most) {
 const head = (tag, width, n) => {
   const out = Buffer.alloc(1 + width)
   out[0] = tag
-  width === 8 ? out.writeBigUInt64BE(BigInt.asUintN(64, BigInt(n)), 1) : out.writeUIntBE(Number(BigInt.asUintN(8 * width, BigInt(n))), 1, width)
+  const bits = BigInt.asUintN(8 * width, BigInt(n)) // two's complement
+  if (width === 8) out.writeBigUInt64BE(bits, 1)
+  else out.writeUIntBE(Number(bits), 1, width)
   return out
 }
 const sized = (n, fix, fixMost, ...wider) => { // wider: [most, tag, width], ascending

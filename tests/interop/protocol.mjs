@@ -306,21 +306,20 @@ export function openItem (item, { own, ownIsBox, net, me, root, expectedAuthor, 
 
 // ---- evidence
 
-export const makeEvidence = (net, kind, frames) => encode(['intentcast/evidence', 1, net, kind, frames])
 const SORTS = { intent: [/^intent(\.update|\.close)?$/], offer: [/^intent(\.update)?$/, /^offer$/],
   contract: [/^intent(\.update)?$/, /^offer$/, /^accept$/, /^confirm$/] }
 
 // Stamps and expiry are not judged: what was signed stays signed.
-export function openEvidence (data, net) {
+export function openEvidence (data) {
   const parts = decode(data, MOST_EVIDENCE)
   if (!Array.isArray(parts) || parts.length !== 5) refuse('evidence')
-  const [name, version, itsNet, sort, frames] = parts
+  const [name, version, net, sort, frames] = parts
   const kinds = Object.hasOwn(SORTS, sort) ? SORTS[sort] : refuse('evidence', 'kind')
-  if (name !== 'intentcast/evidence' || version !== 1 || itsNet !== net || !Array.isArray(frames) ||
+  if (name !== 'intentcast/evidence' || version !== 1 || typeof net !== 'string' || !Array.isArray(frames) ||
     frames.length !== kinds.length) refuse('evidence')
   const messages = frames.map((data, i) => {
     const realm = i ? 'direct' : 'gossip'
-    const frame = parseFrame(isBytes(data) ? data : refuse('evidence'), i ? MOST_ITEM : MOST_GOSSIP)
+    const frame = parseFrame(isBytes(data) ? data : refuse('evidence'), MOST_ITEM)
     const head = readPayload(frame, net)
     checkCommon(head)
     const kind = checkKind(head, realm)
@@ -336,6 +335,7 @@ export function openEvidence (data, net) {
     if (!same(m.head.ref, before.id) || !same(m.head.root, root) || !same(m.head.to, before.key)) refuse('evidence', 'chain')
   })
   if (offer && same(offer.key, wish.key)) refuse('evidence', 'author')
-  if (accept && (!same(accept.key, wish.key) || !same(confirm.key, offer.key) || accept.head.exp > offer.head.exp)) refuse('evidence')
+  const agreed = accept => same(accept.key, wish.key) && same(confirm.key, offer.key) && accept.head.exp <= offer.head.exp
+  if (accept && !agreed(accept)) refuse('evidence')
   return messages
 }

@@ -48,7 +48,8 @@ const offers = [[root, 1, 1000], [root, 2, 1000], [root, 2, 500], [revisions[1],
   [sha('a revision nobody has seen'), 7, 1000]].map(([ref, seq, exp]) => write(bob, 'offer', ref, seq, offerBody, exp))
 const withdrawals = offers.map(offer => write(bob, 'offer.withdraw', offer, 8, {}))
 for (const offer of offers) write(alice, 'decline', offer, 4, {})
-const accepts = offers.flatMap(offer => [[3, 300], [6, 500], [7, 2000]].map(([seq, exp]) => write(alice, 'accept', offer, seq, { contact: 'c' }, exp)))
+const accepts = offers.flatMap(offer => [[3, 300], [6, 500], [7, 2000]].map(([seq, exp]) =>
+  write(alice, 'accept', offer, seq, { contact: 'c' }, exp)))
 const confirms = accepts.map((accept, i) => write(bob, 'confirm', accept, 10 + i, { contact: 'c' }))
 const rejects = accepts.map((accept, i) => write(bob, 'reject', accept, 40 + i, { reason: 'terms' }))
 for (const about of [...offers, ...withdrawals, ...confirms]) {
@@ -113,7 +114,8 @@ function damagedFrame () {
 function damagedItem (_, i) {
   const { payload, head } = pick(letters)
   const frame = p.frameOf(bob, 'direct', net, random(4) ? damage(payload) : payload)
-  const sealed = p.seal(frame, { own: tkey, ownIsBox: false, toBox: box.key, n: i, exp: head.exp, nonce: sha(`nonce ${i}`).subarray(0, 24) })
+  const nonce = sha(`nonce ${i}`).subarray(0, 24)
+  const sealed = p.seal(frame, { own: tkey, ownIsBox: false, toBox: box.key, n: i, exp: head.exp, nonce })
   const item = random(4) ? sealed : flip(sealed)
   try {
     p.openItem(p.parseItem(item), { own: box, ownIsBox: true, net, me: alice.key, root, expectedAuthor: bob.key })
@@ -127,6 +129,7 @@ function damagedItem (_, i) {
 const times = make => Array.from({ length: many }, make)
 process.stdout.write(JSON.stringify({
   now: NOW, net, root: hex(root), requester: hex(alice.key), vendor: hex(bob.key), box: hex(box.secret),
-  said: Object.fromEntries([...said].map(([id, { data, head }]) => [id, { frame: hex(data), realm: head.stamp ? 'gossip' : 'direct' }])),
+  said: Object.fromEntries([...said].map(([id, { data, head }]) =>
+    [id, { frame: hex(data), realm: head.stamp ? 'gossip' : 'direct' }])),
   threads: times(play), frames: times(damagedFrame), items: times(damagedItem),
 }))

@@ -32,7 +32,7 @@ from tests.interop.people import HANGS, TOPIC, router, wish_of
 
 pytestmark = pytest.mark.live
 
-VECTORS = 470
+VECTORS = 490
 BEAT = 0.2
 QUICK = Params(heartbeat_interval=BEAT)
 QUICK_JS = {"heartbeatInterval": 1000 * BEAT}

@@ -20,6 +20,7 @@ from protocol.envelope import (
     zero_bits,
 )
 from protocol.errors import Refused
+from protocol.evidence import verify as verify_evidence
 from protocol.exchange import Side, Thread
 from protocol.framing import Deframer
 from protocol.gossip import message_id
@@ -43,6 +44,7 @@ ITEMS = build.load("items.json")
 EXCHANGE = build.load("exchange.json")
 IDS = build.load("ids.json")
 SYNC = build.load("sync.json")
+EVIDENCE = build.load("evidence.json")
 
 
 def named(vectors: list[dict[str, Any]]) -> Any:
@@ -215,6 +217,19 @@ def test_the_states_are_those_worked_out_by_hand(name: str) -> None:
     _, outcome, states = play(scenario)[-1]
     assert states == {offer.hex(): state for offer, state in scenario.ends.items()}
     assert outcome.owes == scenario.owes
+
+
+@named(EVIDENCE["good"])
+def test_evidence_holds(vector: dict[str, Any]) -> None:
+    found = verify_evidence(bytes.fromhex(vector["evidence"]))
+    assert [message.id.hex() for message in found.messages] == vector["ids"]
+
+
+@named(EVIDENCE["refused"])
+def test_bad_evidence_is_not_believed(vector: dict[str, Any]) -> None:
+    with pytest.raises(Refused) as refused:
+        verify_evidence(bytes.fromhex(vector["evidence"]))
+    assert refused.value.reason.value == vector["reason"]
 
 
 def test_names_follow_from_bytes() -> None:

@@ -9,7 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import codec_vectors, exchange_vectors, frame_vectors, id_vectors, item_vectors, sync_vectors
+from . import (
+    codec_vectors,
+    evidence_vectors,
+    exchange_vectors,
+    frame_vectors,
+    id_vectors,
+    item_vectors,
+    sync_vectors,
+)
 
 HERE = Path(__file__).parent
 
@@ -19,6 +27,7 @@ FILES: dict[str, Callable[[], dict[str, Any]]] = {
     "refused_frames.json": frame_vectors.build_refused,
     "items.json": item_vectors.build,
     "exchange.json": exchange_vectors.build,
+    "evidence.json": evidence_vectors.build,
     "ids.json": id_vectors.build,
     "sync.json": sync_vectors.build,
 }
