@@ -8,7 +8,7 @@ import random
 
 from ..limits import GOSSIP_ID_BYTES
 from .cache import MessageCache, SeenIds
-from .mesh import Peer
+from .mesh import Peer, Topic
 from .neighbours import Neighbours
 from .overlay import Overlay
 from .params import Params
@@ -19,9 +19,11 @@ class Hearsay:
     __slots__ = (
         "_busy",
         "_counts",
+        "_late",
         "_neighbours",
         "_overlay",
         "_params",
+        "_prompt",
         "_rejected",
         "_rng",
         "_seen",
@@ -46,6 +48,8 @@ class Hearsay:
         self._seen = seen
         self._rejected = rejected
         self._busy: dict[Peer, None] = {}  # who said IHAVE or IWANT since the last heartbeat
+        self._late: dict[Topic, list[bytes]] = {}  # what this RPC brought because we asked
+        self._prompt = 0  # times we said IHAVE at once since the last heartbeat
         self.asking: dict[Peer, None] = {}
         """Peers we wait for."""
         self.cache = MessageCache(params.history_length, params.history_gossip, params.cache_bytes)
@@ -164,18 +168,38 @@ class Hearsay:
             if not peer.asked and not peer.promises:
                 del self.asking[peer]
 
+    def came_late(self, topic: Topic, mid: bytes) -> None:
+        """A message was new although we had to ask for it: the mesh should have brought it before."""
+        self._late.setdefault(topic, []).append(mid)
+
+    def pass_on_late(self, source: Peer, now: float) -> None:
+        """At the end of an RPC. What came by hearsay goes on by hearsay at once: where our mesh failed, that of others
+        may have failed as well, and a heartbeat at every hop adds up. Who is slow hears of it at the heartbeat."""
+        for topic, ids in self._late.items():
+            if self._prompt < self._params.max_prompt_ihaves:
+                self._prompt += 1
+                self._counts["ihave.prompt"] += 1
+                others = self._overlay.all_outside(topic, now)
+                self._say(topic.name, ids, [peer for peer in others if not peer.awake and peer is not source])
+        self._late.clear()
+
     def _tell(self, now: float) -> None:
         overlay = self._overlay
-        for name, ids in self.cache.gossip_ids().items():
+        spoken = self.cache.gossip_ids()
+        overlay.turn += bool(spoken)
+        for name, ids in spoken.items():
             told = overlay.whom_to_tell(name, now)
-            if not told:
-                continue
-            if len(ids) > self._params.max_ihave_ids:
-                self._counts["ihave.ids_left_out"] += len(ids) - self._params.max_ihave_ids
-                ids = self._rng.sample(ids, self._params.max_ihave_ids)
-            piece = encode_ihave(name, ids)
-            for peer in told:
-                peer.outbox.put_ihave(name, piece)
-                self._counts["ihave.sent"] += 1
-                self._neighbours.wake(peer)
+            if told:
+                self._say(name, ids, told)
         overlay.forget_newcomers()
+        self._prompt = 0
+
+    def _say(self, name: str, ids: list[bytes], told: list[Peer]) -> None:
+        if len(ids) > self._params.max_ihave_ids:
+            self._counts["ihave.ids_left_out"] += len(ids) - self._params.max_ihave_ids
+            ids = self._rng.sample(ids, self._params.max_ihave_ids)
+        piece = encode_ihave(name, ids)
+        for peer in told:
+            peer.outbox.put_ihave(name, piece)
+            self._counts["ihave.sent"] += 1
+            self._neighbours.wake(peer)

@@ -136,7 +136,8 @@ class Topic:
         self.mesh: dict[Peer, float] = {}
         """Peers we exchange whole messages with, and since when."""
         self.newcomers: dict[Peer, None] = {}
-        """Subscribed since the last heartbeat: the next one tells them what is still to be had."""
+        """Who subscribed or came into the mesh since the last heartbeat: the next one tells them what is still to be
+        had. What was said just before was not sent to them, and as part of the mesh they are not told."""
 
 
 class Fanout:

@@ -49,6 +49,7 @@ class Meshes:
 
     def enter(self, topic: Topic, peer: Peer, now: float) -> None:
         topic.mesh[peer] = now
+        topic.newcomers[peer] = None
         self._scores.entered_mesh(peer.standing, topic.name, now)
 
     def exit(self, topic: Topic, peer: Peer, now: float) -> None:

@@ -13,7 +13,8 @@ class Neighbours:
 
     def __init__(self, params: Params, app_score: AppScore | None) -> None:
         self.peers: dict[PeerId, Peer] = {}
-        self.subscribers: dict[str, dict[Peer, None]] = {}  # who heard our IHAVE longest ago comes first
+        self.subscribers: dict[str, dict[Peer, int]] = {}
+        """Of each topic, with the turn (`Overlay.turn`) in which they last heard our IHAVE: longest ago comes first."""
         self.scores = Scores(params.score, app_score)
         self.thresholds = params.score or ScoreParams()
         self.counts: defaultdict[str, int] = defaultdict(int)

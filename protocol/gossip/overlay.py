@@ -7,6 +7,7 @@ ours (publish threshold) and what there is to be had (gossip threshold).
 import math
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import takewhile
 
 from .events import PeerId, PeerSubscribed, PeerUnsubscribed, PeerUp
 from .mesh import Fanout, Peer, Topic, draw
@@ -31,6 +32,7 @@ class Overlay:
         "shares",
         "subscribers",
         "topics",
+        "turn",
         "watch",
     )
 
@@ -56,6 +58,8 @@ class Overlay:
         self.topics = self.meshes.topics
         self.subscribers = neighbours.subscribers
         self.fanouts: dict[str, Fanout] = {}
+        self.turn = 0
+        """Heartbeats so far in which there was something to speak about."""
 
     # ------------------------------------------------------------------------------------------------------------ peers
 
@@ -123,7 +127,7 @@ class Overlay:
         subscribers = self.subscribers.get(name)
         if subscribers is None:
             subscribers = self.subscribers[name] = {}
-        subscribers[peer] = None
+        subscribers[peer] = self.turn
         self._neighbours.effects.append(PeerSubscribed(peer.id, name))
         topic = self.topics.get(name)
         if topic is not None:
@@ -270,7 +274,8 @@ class Overlay:
                 fanout.peers[peer] = None
 
     def whom_to_tell(self, name: str, now: float) -> list[Peer]:
-        """Who hears of a topic's messages in this heartbeat: some outside the mesh, in turns, and all newcomers."""
+        """Who hears of a topic's messages in this heartbeat: some outside the mesh, in turns, whoever would miss one by
+        waiting for his turn, and all newcomers."""
         params = self._params
         subscribers = self.subscribers.get(name)
         topic = self.topics.get(name)
@@ -284,18 +289,27 @@ class Overlay:
             near, newcomers = fanout.peers, fanout.newcomers
         else:
             return []
-        others = [peer for peer in subscribers if peer not in near and peer not in newcomers and not peer.static]
-        new: Iterable[Peer] = newcomers
-        if self._neighbours.scores.suspects:
-            others = [peer for peer in others if self._neighbours.may_gossip(peer, now)]
-            new = [peer for peer in newcomers if self._neighbours.may_gossip(peer, now)]
+        others = [peer for peer in self._outside(name, near, now) if peer not in newcomers]
         part = max(params.gossip_factor, 1 / params.history_gossip)
-        told = others[: max(params.d_lazy, math.ceil(part * len(others)))]
-        told += new
+        count = max(params.d_lazy, math.ceil(part * len(others)))
+        overdue = self.turn - params.history_gossip
+        told = others[:count]
+        told += takewhile(lambda peer: subscribers[peer] <= overdue, others[count:])
+        told += [peer for peer in newcomers if self._neighbours.may_gossip(peer, now)]
         for peer in told:  # to the end of the line
             del subscribers[peer]
-            subscribers[peer] = None
+            subscribers[peer] = self.turn
         return told
+
+    def all_outside(self, topic: Topic, now: float) -> list[Peer]:
+        """Everybody who is told what there is to be had rather than sent it."""
+        return self._outside(topic.name, topic.mesh, now)
+
+    def _outside(self, name: str, near: Mapping[Peer, object], now: float) -> list[Peer]:
+        others = [peer for peer in self.subscribers.get(name, ()) if peer not in near and not peer.static]
+        if self._neighbours.scores.suspects:
+            others = [peer for peer in others if self._neighbours.may_gossip(peer, now)]
+        return others
 
     def forget_newcomers(self) -> None:
         """They were told."""

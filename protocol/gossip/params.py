@@ -167,6 +167,9 @@ class Params:
     """Heartbeats a message can be asked for: the gossip window and time for an answer."""
     history_gossip: int = 3
     """Heartbeats a message is spoken about."""
+    max_prompt_ihaves: int = 4
+    """Times between two heartbeats that what came by hearsay is told on at once. Others hear ten RPCs with IHAVE
+    between two heartbeats of theirs, in which two of ours can fall."""
     cache_bytes: int = 8 * 1024 * 1024
     """Messages that can be asked for, together. Six seconds of 170 of the largest messages a second."""
     seen_ttl: float = 120.0

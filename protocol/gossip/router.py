@@ -298,6 +298,7 @@ class Router:
                 self._overlay.unsubscribe(peer, name, now)
         for message in rpc.messages:
             self._on_message(peer, message, now)
+        self._hearsay.pass_on_late(peer, now)
         for name in rpc.graft:
             self._overlay.hear_graft(peer, name, now)
         for prune in rpc.prune:
@@ -350,6 +351,7 @@ class Router:
             if was_asked:
                 topic.late += 1
                 topic.bringers[peer] = None
+                self._hearsay.came_late(topic, mid)
             self._scores.brought_first(peer.standing, name, mid, now)
             self._counts["message.accepted"] += 1
             self._neighbours.effects.append(Deliver(name, data, peer.id, mid))

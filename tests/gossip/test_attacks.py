@@ -162,7 +162,7 @@ def test_attack_at_dawn() -> None:
         delivered, _ = town.talk(10, 1.0)
         assert delivered >= 0.99
         town.talk(30, 5.0)
-        outcome[scores] = (*town.talk(16, 1.0), town.mean_honest_part())
+        outcome[scores] = (*town.talk(16, 1.0, soon=0.5), town.mean_honest_part())
     assert outcome[True][0] >= 0.99
     assert outcome[True][1] >= 0.95
     assert outcome[True][2] > 0.2

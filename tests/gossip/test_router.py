@@ -645,6 +645,85 @@ def test_a_newcomer_is_told_what_can_still_be_had_even_if_it_is_in_the_mesh() ->
     assert alice.said("bob") == []
 
 
+def test_who_comes_into_the_mesh_is_told_of_what_was_not_sent_to_it() -> None:
+    """Said a moment before the GRAFT: too early to be sent to Bob, and in the mesh nobody waits for a turn."""
+    alice = Alice(params=Params(flood_publish=False))
+    alice.meet(*crowd(6), "bob", outbound=True)
+    alice.beat()
+    alice.router.handle(Forward(TOPIC, b"wish"), alice.now)
+    assert alice.said("bob") == []
+    alice.hear("bob", GRAFT)
+    assert "bob" in alice.router.mesh(TOPIC)
+    alice.beat()
+    assert alice.said("bob") == [Rpc(ihave=(IHave(TOPIC, (message_id(TOPIC, b"wish"),)),))]
+
+
+def test_all_hear_of_a_message_in_time_though_the_mesh_changes_meanwhile() -> None:
+    """Those who leave the mesh have waited longest, and come first; the last in line must not miss it for that."""
+    alice = Alice(params=Params(d=12, d_low=1, d_out=0))
+    alice.meet(*crowd(40))
+    for peer in crowd(12):
+        alice.hear(peer, GRAFT)
+    for number in range(3):
+        alice.router.handle(Forward(TOPIC, b"before %d" % number), alice.now)
+        alice.beat()
+    for peer in crowd(40):
+        alice.said(peer)
+    alice.router.handle(Forward(TOPIC, b"wish"), alice.now)
+    mesh = alice.router.mesh(TOPIC)
+    for number in range(3):
+        alice.beat()
+        if number == 0:
+            for peer in mesh[1:]:
+                alice.hear(peer, encode_control([encode_prune(TOPIC, 60)]))
+    mid = message_id(TOPIC, b"wish")
+    heard = {peer for peer in crowd(40) for rpc in alice.said(peer) for entry in rpc.ihave if mid in entry.ids}
+    assert heard >= {*crowd(40)} - {*mesh}
+
+
+def test_what_came_by_hearsay_goes_on_by_hearsay_at_once() -> None:
+    """Where our mesh failed, that of others may have failed as well. To all outside the mesh that keep up with us, but
+    to Bob, who told us, only so often between two heartbeats, and together what came together."""
+    alice = Alice()
+    alice.meet(*crowd(10), "bob", "slow")
+    alice.beat()
+    outside = sorted({*crowd(10)} - {*alice.router.mesh(TOPIC)})
+    assert len(outside) == 5
+    alice.hear("slow", ihave(message_id(TOPIC, b"never")))  # our IWANT waits
+    words = [b"wish %d" % number for number in range(10)]
+    ids = [message_id(TOPIC, word) for word in words]
+
+    def told_when_bob_brings(count: int) -> dict[str, list[Rpc]]:
+        """The next of them, in one RPC."""
+        some, words[:count] = words[:count], []
+        alice.hear("bob", ihave(*[message_id(TOPIC, word) for word in some]))
+        alice.said("bob")
+        alice.hear("bob", b"".join([message(word) for word in some]))
+        return {peer: rpcs for peer in outside if (rpcs := alice.said(peer))}
+
+    assert told_when_bob_brings(2) == {peer: [Rpc(ihave=(IHave(TOPIC, tuple(ids[:2])),))] for peer in outside}
+    for _ in range(3):
+        assert len(told_when_bob_brings(1)) == 5
+    assert told_when_bob_brings(1) == {}, "enough until the heartbeat"
+    assert alice.count("ihave.prompt") == 4
+    (rpc,) = alice.said("slow")
+    assert (rpc.iwant, rpc.ihave) == ((message_id(TOPIC, b"never"),), ())
+    alice.beat()
+    assert sorted(alice.said(outside[0])[0].ihave[0].ids) == sorted(ids[:6])
+    assert len(told_when_bob_brings(1)) == 5
+
+
+def test_what_the_mesh_brings_is_told_at_the_heartbeat() -> None:
+    alice = Alice()
+    alice.meet(*crowd(10))
+    alice.beat()
+    outside = [peer for peer in crowd(10) if peer not in alice.router.mesh(TOPIC)]
+    alice.hear(alice.router.mesh(TOPIC)[0], message(b"wish"))
+    alice.hear(outside[0], message(b"flooded"))
+    assert not any(alice.said(peer) for peer in outside)
+    assert alice.count("ihave.prompt") == 0
+
+
 def test_what_we_do_not_have_is_asked_for_once_and_must_come_in_time() -> None:
     alice = Alice()
     alice.meet("bob", "carol")
