@@ -15,6 +15,18 @@ from .params import Params
 from .rpc import IHave, encode_ihave
 
 
+class Asked:
+    """What we wait for from one peer."""
+
+    __slots__ = ("ids", "promises")
+
+    def __init__(self) -> None:
+        self.ids: dict[bytes, float] = {}
+        """What we asked for, with the time by which it is due; earliest first."""
+        self.promises: dict[float, tuple[int, int]] = {}
+        """By the time they are due: RPCs with IHAVE, and ids we asked for because of them."""
+
+
 class Hearsay:
     __slots__ = (
         "_busy",
@@ -50,8 +62,8 @@ class Hearsay:
         self._busy: dict[Peer, None] = {}  # who said IHAVE or IWANT since the last heartbeat
         self._late: dict[Topic, list[bytes]] = {}  # what this RPC brought because we asked
         self._prompt = 0  # times we said IHAVE at once since the last heartbeat
-        self.asking: dict[Peer, None] = {}
-        """Peers we wait for."""
+        self.asking: dict[Peer, Asked] = {}
+        """Peers we wait for. Most of the time there are none."""
         self.cache = MessageCache(params.history_length, params.history_gossip, params.cache_bytes)
 
     def forget(self, peer: Peer) -> None:
@@ -70,24 +82,25 @@ class Hearsay:
             self._counts["ihave.over_cap"] += 1
             return
         self._counts["ihave.received"] += 1
+        asked = self.asking.get(peer) or Asked()
         wanted: dict[bytes, None] = {}
         for entry in entries:
             if entry.topic in self._overlay.topics:
                 for mid in entry.ids:
-                    if not self._knows(mid) and mid not in peer.asked and len(mid) == GOSSIP_ID_BYTES:
+                    if not self._knows(mid) and mid not in asked.ids and len(mid) == GOSSIP_ID_BYTES:
                         wanted[mid] = None
         ids = list(wanted)
-        room = self._params.max_asked - len(peer.asked)
+        room = self._params.max_asked - len(asked.ids)
         if len(ids) > room:
             self._counts["iwant.over_cap"] += len(ids) - room
             ids = self._rng.sample(ids, room)
         if ids:
             due = now + self._params.promise_ttl
             for mid in ids:
-                peer.asked[mid] = due
-            rpcs, asked = peer.promises.get(due, (0, 0))
-            peer.promises[due] = (rpcs + 1, asked + len(ids))
-            self.asking[peer] = None
+                asked.ids[mid] = due
+            rpcs, promised = asked.promises.get(due, (0, 0))
+            asked.promises[due] = (rpcs + 1, promised + len(ids))
+            self.asking[peer] = asked
             self._counts["iwant.sent"] += len(ids)
             peer.outbox.put_iwant(ids)
             self._neighbours.wake(peer)
@@ -146,26 +159,26 @@ class Hearsay:
         return mid in self._seen or mid in self._rejected
 
     def _settle_promises(self, now: float) -> None:
-        for peer in list(self.asking):
+        for peer, asked in list(self.asking.items()):
             broken: dict[float, int] = {}
             overdue = []
-            for mid, due in peer.asked.items():
+            for mid, due in asked.ids.items():
                 if due > now:
                     break
                 overdue.append((mid, due))
             for mid, due in overdue:
-                del peer.asked[mid]
-                if peer.outbox.withdraw_iwant(mid):
+                del asked.ids[mid]
+                if peer.awake and peer.outbox.withdraw_iwant(mid):
                     self._counts["dropped.iwant"] += 1  # it still waits here: not the peer's promise that broke
                 elif not self._knows(mid):
                     peer.broken_promises += 1
                     broken[due] = broken.get(due, 0) + 1
                     self._counts["promise.broken"] += 1
-            for due in [due for due in peer.promises if due <= now]:
-                rpcs, asked = peer.promises.pop(due)
+            for due in [due for due in asked.promises if due <= now]:
+                rpcs, promised = asked.promises.pop(due)
                 # The specification follows one id of each IHAVE, drawn by lot; this is what the lot comes to.
-                self._neighbours.blame(peer, rpcs * broken.get(due, 0) / asked, now)
-            if not peer.asked and not peer.promises:
+                self._neighbours.blame(peer, rpcs * broken.get(due, 0) / promised, now)
+            if not asked.ids and not asked.promises:
                 del self.asking[peer]
 
     def came_late(self, topic: Topic, mid: bytes) -> None:

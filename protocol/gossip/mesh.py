@@ -39,7 +39,8 @@ class Peer:
     """One peer that is up."""
 
     __slots__ = (
-        "asked",
+        "_outbox",
+        "_params",
         "awake",
         "broken_promises",
         "duplicates",
@@ -51,9 +52,7 @@ class Peer:
         "iwant_ids",
         "iwant_repeats",
         "outbound",
-        "outbox",
         "over_share",
-        "promises",
         "refused_rpcs",
         "rejected",
         "says_backoff",
@@ -89,18 +88,34 @@ class Peer:
         self.since = now
         """When it was first seen; `watch` knows of earlier links."""
         self.says_backoff = says_backoff  # it speaks 1.1: a PRUNE names its back-off
-        self.topics: dict[str, None] = {}
-        self.outbox = Outbox(params)
+        self.topics: tuple[str, ...] = ()
+        self._params = params
+        self._outbox: Outbox | None = None
         self.wake = Wake(peer_id)
         self.awake = False
-        """The driver was told and has not emptied the outbox since."""
-        self.asked: dict[bytes, float] = {}
-        """Ids we asked this peer for, with the time by which they are due; earliest first."""
-        self.promises: dict[float, tuple[int, int]] = {}
-        """By the time they are due: RPCs with IHAVE, and ids we asked for because of them."""
+        """The driver was told and has not emptied the outbox since. False: nothing waits."""
         self.ihave_rpcs = self.iwant_ids = self.iwant_repeats = 0  # since the last heartbeat
         self.first = self.duplicates = self.ignored = self.rejected = self.over_share = 0
         self.refused_rpcs = self.broken_promises = self.early_grafts = 0
+
+    @property
+    def outbox(self) -> Outbox:
+        """What waits for it. Kept only while something does: for most peers, most of the time, nothing waits."""
+        if self._outbox is None:
+            self._outbox = Outbox(self._params)
+        return self._outbox
+
+    @property
+    def queued_bytes(self) -> int:
+        return 0 if self._outbox is None else self._outbox.size
+
+    def next_rpc(self) -> bytes | None:
+        """Takes it out of the outbox. None: nothing waits any more."""
+        rpc = None if self._outbox is None else self._outbox.next_rpc()
+        if rpc is None:
+            self._outbox = None
+            self.awake = False
+        return rpc
 
     def ledger(self) -> Ledger:
         return Ledger(

@@ -8,6 +8,7 @@ import math
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import takewhile
+from sys import intern
 
 from .events import PeerId, PeerSubscribed, PeerUnsubscribed, PeerUp
 from .mesh import Fanout, Peer, Topic, draw
@@ -98,7 +99,7 @@ class Overlay:
         if peer is None:
             self._neighbours.counts["unknown_peer"] += 1
             return None
-        for name in list(peer.topics):
+        for name in peer.topics:
             self.unsubscribe(peer, name, now)
         for topic in self.topics.values():
             topic.bringers.pop(peer, None)
@@ -123,7 +124,8 @@ class Overlay:
         if len(peer.topics) >= self._params.max_peer_topics:
             self._neighbours.counts["subscription.over_cap"] += 1
             return False
-        peer.topics[name] = None
+        name = intern(name)  # many peers name the same topic
+        peer.topics += (name,)
         subscribers = self.subscribers.get(name)
         if subscribers is None:
             subscribers = self.subscribers[name] = {}
@@ -141,7 +143,7 @@ class Overlay:
     def unsubscribe(self, peer: Peer, name: str, now: float) -> None:
         if name not in peer.topics:
             return
-        del peer.topics[name]
+        peer.topics = tuple([other for other in peer.topics if other != name])
         subscribers = self.subscribers[name]
         del subscribers[peer]
         if not subscribers:

@@ -66,6 +66,7 @@ class Statistics:
 
 class Router:
     __slots__ = (
+        "_asking",
         "_cache",
         "_counts",
         "_hearsay",
@@ -110,6 +111,7 @@ class Router:
         self._topics = self._overlay.topics
         self._counts = self._neighbours.counts
         self._cache = self._hearsay.cache
+        self._asking = self._hearsay.asking
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """What is to be done about `event`, which happened at `now` (seconds, monotonic, never going back).
@@ -155,12 +157,7 @@ class Router:
         """The next RPC for a peer, without its length; at most Params.max_rpc_bytes. None: nothing waits, or the peer
         is not up. Taking it out is final: what the stream then loses is lost."""
         known = self._peers.get(peer)
-        if known is None:
-            return None
-        rpc = known.outbox.next_rpc()
-        if rpc is None:
-            known.awake = False
-        return rpc
+        return None if known is None else known.next_rpc()
 
     def admit(self, peer: PeerId, now: float) -> bool:
         """May one more message be judged that this peer brought some other way, by catch-up say? It counts against the
@@ -216,7 +213,7 @@ class Router:
             cached_bytes=self._cache.size,
             seen_ids=len(self._seen) + len(self._rejected),
             backoffs=len(self._overlay.meshes.backoffs),
-            queued_bytes=sum([peer.outbox.size for peer in self._peers.values()]),
+            queued_bytes=sum([peer.queued_bytes for peer in self._peers.values()]),
             suspects=len(self._scores.suspects),
             scores_kept=self._scores.kept,
         )
@@ -297,7 +294,7 @@ class Router:
             else:
                 self._overlay.unsubscribe(peer, name, now)
         for message in rpc.messages:
-            self._on_message(peer, message, now)
+            self._on_message(peer, message, data, now)
         self._hearsay.pass_on_late(peer, now)
         for name in rpc.graft:
             self._overlay.hear_graft(peer, name, now)
@@ -308,15 +305,16 @@ class Router:
         if rpc.iwant:
             self._hearsay.hear_iwant(peer, rpc.iwant, now)
 
-    def _on_message(self, peer: Peer, message: Message, now: float) -> None:
-        name, data, signed = message
-        topic = self._topics.get(name)
+    def _on_message(self, peer: Peer, message: Message, rpc: bytes, now: float) -> None:
+        """`rpc`: what it came in."""
+        topic = self._topics.get(message.topic)
         if topic is None:
             self._counts["message.not_joined"] += 1
             return
+        name, data = topic.name, message.data
         # These two are seen before the id is known, and must not be remembered by it: the id covers neither, so
         # whoever dresses up a good message would mute it.
-        if signed:
+        if message.signed:
             self._reject(peer, name, Reason.RPC_SIGNED, now)
             return
         if len(data) > self._params.max_message_bytes:
@@ -324,7 +322,7 @@ class Router:
             return
         mid = message_id(name, data)
         # When it was asked for: the promise is kept, whatever the message is worth.
-        was_asked = bool(peer.asked) and peer.asked.pop(mid, None) is not None
+        was_asked = peer in self._asking and self._asking[peer].ids.pop(mid, None) is not None
         if not was_asked and peer in topic.mesh:
             topic.active[peer] = None
         if mid in self._seen:
@@ -355,7 +353,8 @@ class Router:
             self._scores.brought_first(peer.standing, name, mid, now)
             self._counts["message.accepted"] += 1
             self._neighbours.effects.append(Deliver(name, data, peer.id, mid))
-            self._spread(topic, mid, encode_publish(name, data), peer)
+            wire = encode_publish(name, data)
+            self._spread(topic, mid, rpc if rpc == wire else wire, peer)  # rather than keep the same bytes twice
         elif judgement.verdict is Verdict.REJECT:
             self._rejected.add(mid)
             self._reject(peer, name, judgement.reason, now)

@@ -911,7 +911,7 @@ def memory_of(alice: Alice) -> dict[str, int]:
     mallory = router._peers["mallory"]
     return {
         "topics of a peer": len(mallory.topics),
-        "asked": len(mallory.asked),
+        "asked": len(router._asking[mallory].ids) if mallory in router._asking else 0,
         "subscribers": len(router._overlay.subscribers),
         "backoffs": len(router._overlay.meshes.backoffs),
         "seen": len(router._seen) + len(router._rejected),

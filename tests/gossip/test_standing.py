@@ -392,7 +392,7 @@ def test_promises_that_are_not_kept_cost_a_point_for_each_ihave() -> None:
     assert mallory is not None
     assert bob.behaviour == pytest.approx(-10 * 0.5**2, rel=0.01)
     assert mallory.behaviour == pytest.approx(-10 * 3**2, rel=0.01)
-    assert not alice.router._peers["mallory"].promises
+    assert not alice.router._asking
 
 
 def test_a_promise_that_somebody_else_kept_is_no_broken_promise() -> None:
