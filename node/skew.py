@@ -117,7 +117,7 @@ async def watch_clock(clock: CarefulClock, skew: Skew, events: EventLog) -> None
         if state != told:
             told = state
             if text is not None and state is not None:
-                log.warning(text)
+                log.warning("the clock of this machine is wrong", advice=text)
                 await events.add(state, {"seconds": jump if jump is not None else seconds, "advice": text})
             else:
                 log.info("the clock of this machine is right again")

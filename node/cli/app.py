@@ -47,6 +47,7 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         network.invite,
         homes.backup,
         homes.restore,
+        homes.doctor,
     ),
     "What you want": (
         ask.ask,

@@ -1,16 +1,17 @@
-"""A whole home in a file, and back."""
+"""A whole home: in a file and back, and how well it is."""
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from node.trouble import Trouble, usage
+from node.trouble import Exit, Trouble, refused, usage
 
 from .files import check_writable
-from .options import Home, Json, home_path
-from .output import print_fields, print_json, say
+from .options import Home, Json, client_of, home_path
+from .output import clean, print_fields, print_json, say
 
 PassphraseFile = Annotated[
     Path | None,
@@ -84,6 +85,58 @@ def restore(
     print_fields(view)
     say("If the old node still runs somewhere, end it before you start this one: intentcast up")
     return None
+
+
+def doctor(
+    bundle: Annotated[
+        Path | None,
+        typer.Option("--bundle", metavar="FILE", help="Also write what may be sent along with a bug report."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite FILE.")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Look for what is wrong with your node and its home, and say how to mend it. Changes nothing.
+
+    Ends with 1 if something is broken. The bundle holds versions, numbers and the program's own log lines: no keys,
+    no texts, no contacts and no addresses.
+
+    Examples:
+
+    intentcast doctor
+
+    intentcast doctor --bundle report.json
+    """
+    if bundle is not None:
+        check_writable(bundle, force)
+    from node.doctor import examine, verdict_of, write_private
+
+    path = home_path(home)
+    status: dict[str, Any] = {}
+
+    def ask_node() -> dict[str, Any]:
+        status.update(client_of(home).get("status"))
+        return status
+
+    findings = examine(path, ask_node)
+    verdict = verdict_of(findings)
+    if bundle is not None:
+        from node.bundle import bundle as make_bundle
+
+        try:
+            write_private(bundle, make_bundle(path, findings, status))
+        except OSError as wrong:
+            raise refused("not_written", f"{bundle}: {wrong.strerror}", "Choose another place.") from None
+    if as_json:
+        print_json({"verdict": verdict, "findings": [asdict(finding) for finding in findings]})
+    else:
+        for finding in findings:
+            print(clean(f"{finding.verdict:<5} {finding.check:<12} {finding.what}"))
+            if finding.mend and finding.verdict != "ok":
+                print(clean(f"{'':<18} {finding.mend}"))
+        if bundle is not None:
+            say(f"{bundle} may go with a bug report. It is short: read it first.")
+    raise typer.Exit(Exit.FAILURE if verdict == "fail" else Exit.OK)
 
 
 def _shown(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def make_home(folder: Path, who: str = "Alice") -> Path:
     Home(home).make("test")
     (home / "node.key").write_bytes(seed_of(who))
     (home / "vendor.key").write_bytes(seed_of(f"{who} sells"))
-    unpack(1, who.lower(), home)
+    unpack(1, who.lower(), home).chmod(0o600)
     return home
 
 
