@@ -20,6 +20,8 @@ def _leave_no_trace() -> Iterator[None]:
     root = logging.getLogger()
     before = list(root.handlers), root.level
     yield
+    for handler in [handler for handler in root.handlers if handler not in before[0]]:
+        handler.close()
     root.handlers[:], root.level = before
     structlog.reset_defaults()
 
