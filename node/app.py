@@ -295,7 +295,7 @@ async def _store_board(store: Store, board: Board) -> None:
 async def _sweep(
     board: Board,
     store: Store,
-    clock: Clock,
+    clock: CarefulClock,
     requester: Requester,
     kept_back: set[bytes],
     forget_old: Callable[[], Awaitable[None]],
@@ -307,6 +307,8 @@ async def _sweep(
     await trio.sleep(STEADY_FOR)
     while True:
         await trio.sleep(SWEEP_EVERY)
+        if clock.is_undecided:  # started with a wrong hour, perhaps, which is being put right
+            continue
         swept, evicted = board.sweep(clock.now()), board.counters["evicted"]
         if swept or kept_back or evicted != known_evicted:
             known_evicted = evicted

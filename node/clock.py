@@ -100,6 +100,12 @@ class CarefulClock:
         self.now()
         return None if self._doubt is None else round(self._doubt.course - self._course)
 
+    @property
+    def is_undecided(self) -> bool:
+        """A jump was seen less than ten minutes ago, and neither hour is believed for good."""
+        self.now()
+        return self._doubt is not None and self.elapsed() - self._doubt.since < DOUBT_FOR
+
 
 class VirtualClock:
     """A wall clock that follows trio's, from a given start: whole days pass in a test under a mock clock.

@@ -106,7 +106,8 @@ class Board:
     def hear(self, data: bytes, division: str, via: str, now: int) -> Heard:
         """Judge a frame that came on the channel of `division`, and hang it up if it is new. Never raises Refused."""
         try:
-            message = self._judge(data, division, now)
+            message = self._judge(data, division)
+            check_time(message.head, now)
             replaced = self._place(message, division, via)
         except Refused as refused:
             self.counters[refused.reason.value] += 1
@@ -116,9 +117,12 @@ class Board:
         return Heard(message, replaced, via=via)
 
     def restore(self, data: bytes, division: str, via: str, *, held: bool, now: int) -> bool:
-        """Hang up what a store kept. False if it is not believed any more: expired, or damaged."""
+        """Hang up what a store kept. False if it is not believed any more: expired, or damaged. Ends are hung whatever
+        the hour: at a start with a wrong clock, what is withdrawn must stay so, and `sweep` takes them down in time."""
         try:
-            message = self._judge(data, division, now)
+            message = self._judge(data, division)
+            if message.kind != "intent.close":
+                check_time(message.head, now)
             self._place(message, division, via)
         except Refused:
             return False
@@ -126,7 +130,8 @@ class Board:
         self._postings[register] = Posting(message, via, held)
         return True
 
-    def _judge(self, data: bytes, division: str, now: int) -> Message:
+    def _judge(self, data: bytes, division: str) -> Message:
+        """All but the hour and the register."""
         # Cheapest first; everything up to the signature is judged from the bytes alone.
         if len(data) > MAX_GOSSIP_FRAME:
             raise Refused(Reason.SIZE, f"{len(data)} bytes on gossip")
@@ -142,9 +147,7 @@ class Board:
         if self.bits and zero_bits(unverified.id) < self.bits:
             raise Refused(Reason.STAMP, f"fewer than {self.bits} zero bits")
         envelope = verify(unverified, Realm.GOSSIP, self.net, fields)
-        message = believe_body(envelope, head, kind)
-        check_time(head, now)
-        return message
+        return believe_body(envelope, head, kind)
 
     def _place(self, message: Message, division: str, via: str) -> Message | None:
         register = (message.author, division)

@@ -4,6 +4,7 @@ from itertools import permutations
 from random import Random
 
 import pytest
+import trio
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -15,7 +16,7 @@ from protocol.message import Message
 from protocol.reconcile import Walk
 from tests.driver import Neighbour, Town, open_town, seed_of, wait_until
 from tests.node.test_catchup import Server, gossip_with
-from tests.protocol.people import ALICE, BOB, CAROL, NET, NOW, close, derived, update, wish
+from tests.protocol.people import ALICE, BOB, CAROL, DAY, NET, NOW, close, derived, update, wish
 
 DIVISION = "mobility"
 FIRST = wish()
@@ -42,6 +43,24 @@ async def test_in_any_order_by_any_way_with_a_crash_after_each(
             await bob.crash()
             await bob.start()
             await check(bob, is_over)
+
+
+@pytest.mark.parametrize("jump", [400 * DAY, -400 * DAY])
+async def test_an_end_is_known_whatever_the_hour_is_thought_to_be(jump: int, clock: MockClock) -> None:
+    """Bob's node starts with a clock that is a year wrong, and it is put right a minute later. Somebody who never heard
+    that Alice's wish is over holds it still: it stays out."""
+    async with open_town() as town:
+        bob = await town.open("Bob", divisions=(DIVISION,))
+        assert bob.clock is not None
+        await tell_by_catch_up(town, bob, SAID["close"], 0)
+        await bob.crash()
+        bob.clock.skew = jump
+        await bob.start()
+        await trio.sleep(60)
+        bob.clock.skew = 0
+        await trio.sleep(900)  # long enough to be believed
+        await tell_by_catch_up(town, bob, SAID["wish"], 1)
+        await check(bob, True)
 
 
 async def check(bob: Neighbour, is_over: bool) -> None:
