@@ -17,6 +17,7 @@ from protocol.limits import MAX_LIFE, MAX_SKEW
 from protocol.message import Message
 from protocol.terms import Route
 
+from .archive import FOLDER, Archive, Archivist
 from .catchup import CatchUp, division_of_message
 from .clock import CarefulClock, Chance, Clock, SystemChance, SystemClock
 from .config import Config
@@ -100,6 +101,7 @@ async def open_node(config: Config) -> AsyncIterator[Node]:
                 meeting=config.meeting,
                 divisions=config.divisions,
                 catalogue=catalogue,
+                archive=Archive(config.home / FOLDER) if config.archive else None,
                 # Flooding is fast, and tells every neighbour who the author is: fine among one's own test nodes.
                 params=Params(heartbeat_interval=config.heartbeat, flood_publish=config.net != "main"),
             )
@@ -125,6 +127,7 @@ async def run_node(
     meeting: bool = False,
     divisions: tuple[str, ...] = (),
     catalogue: Catalogue | None = None,
+    archive: Archive | None = None,
     params: Params | None = None,
     clock: Clock | None = None,
     chance: Chance | None = None,
@@ -221,6 +224,8 @@ async def run_node(
         await nursery.start(requester.run)
         await nursery.start(vendor.run)
         nursery.start_soon(store.wait_broken)
+        if archive is not None:
+            nursery.start_soon(Archivist(archive, store, threads, events).run)
         nursery.start_soon(watch_clock, clock, skew, events)
         nursery.start_soon(_watch_room, store, events, board)
         nursery.start_soon(_sweep, board, store, clock, requester, restored.kept_back, forget_old)

@@ -52,6 +52,8 @@ class Config:
     """Divisions to carry besides those of the own wishes and the catalogue."""
     catalogue: Path | None = None
     """The vendor's catalogue; None: this node sells nothing by itself."""
+    archive: bool = True
+    """Write everything that is said about wishes into readable files in the home (archive.py)."""
     log_level: str = "info"
     log_json: bool = False
     heartbeat: float = 1.0
@@ -228,6 +230,7 @@ _SETTINGS: Final = {
         _Setting("meeting", _flag),
         _Setting("divisions", _many(_division)),
         _Setting("catalogue", _path),
+        _Setting("archive", _flag),
         _Setting("log_level", _level),
         _Setting("log_json", _flag),
         _Setting("heartbeat", _seconds),
@@ -316,6 +319,10 @@ listen = ["/ip4/0.0.0.0/tcp/{port}"]
 
 # A vendor's catalogue; without this line catalogue.toml beside this file is used if it exists.
 # catalogue = "catalogue.toml"
+
+# Keep everything that is said about wishes as readable files in archive/ beside this file, contacts too, until you
+# delete them: intentcast archive --help.
+# archive = true
 
 # debug, info, warning or error. Only debug shows texts, names and addresses.
 # log_level = "info"

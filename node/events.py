@@ -37,6 +37,11 @@ class EventLog:
         self._changed.set()
         self._changed = trio.Event()
 
+    @property
+    def next_change(self) -> trio.Event:
+        """Set when something happens from now on. Take it before you look, and nothing is missed."""
+        return self._changed
+
     async def since(self, since: int) -> AsyncIterator[dict[str, Any]]:
         """All events after number `since`, then new ones for ever; -1: only new ones."""
         if since < 0:

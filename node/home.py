@@ -4,6 +4,7 @@
     lock          held while a node runs           vendor.key   what this node signs offers with, 32-byte seed
     running.json  who runs and where to knock      node.sock    the local API, unless the path is too long for one
     node.db       the store (store/)               node.log     what happened, and older ones: node.log.1 to .3
+    archive/      what was said, for people (archive.py)
 
 The directory is 0700 and everything in it 0600. The lock is the kernel's (flock): it dies with its process, so a note
 that a killed node left behind is never believed. Keys are not encrypted: they are as safe as this disk.

@@ -600,6 +600,7 @@ class Requester:
         for live in self._threads.of_root(wish.root):
             if live.side is Side.REQUESTER and live.thread.newest is not None:
                 await self._tell_loser(wish, live, live.thread.newest, reason)
+        self._announce()
 
     async def _tell_loser(self, wish: Wish, live: LiveThread, talk: Talk, reason: str | None) -> None:
         is_lost = talk.state is State.OFFERED and not wish.is_open

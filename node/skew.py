@@ -34,7 +34,8 @@ MAX_AGE: Final = 3600.0
 
 MAX_PEERS: Final = 64
 
-LOOK_EVERY: Final = 5.0
+LOOK_EVERY: Final = 20.0
+"""Seconds between two looks at our own clock: what is wrong is told within a minute."""
 
 
 @dataclass(frozen=True, slots=True)

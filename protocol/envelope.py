@@ -258,6 +258,17 @@ def unseal(item: Item, own: BoxKey, *, own_is_box: bool) -> bytes:
     return _unpad(padded)
 
 
+def reopen(item: Item, own: BoxKey, *, own_is_box: bool) -> bytes:
+    """The frame inside an item that `own` sealed itself. Raises Refused if it does not open."""
+    try:
+        _, send = own.box_side_keys(item.to_box) if own_is_box else own.vendor_side_keys(item.to_box)
+        head = encode([1, item.to_box, item.tkey, item.n, item.exp, item.nonce])
+        padded = crypto_aead_xchacha20poly1305_ietf_decrypt(item.ciphertext, head, item.nonce, send)
+    except (ValueError, CryptoError):
+        raise Refused(Reason.SEALED, "does not open") from None
+    return _unpad(padded)
+
+
 def item_stamp_bits(item: Item) -> int:
     """How many zero bits the item's stamp shows."""
     return zero_bits(digest(item.digest + item.stamp))

@@ -29,6 +29,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+archive = typer.Typer(
+    help="What was said about your wishes, as files in your home.", no_args_is_help=True, rich_markup_mode="rich"
+)
 vendor = typer.Typer(help="Sell: answer wishes from a catalogue.", no_args_is_help=True, rich_markup_mode="rich")
 
 
@@ -65,6 +68,9 @@ for panel, commands in _PANELS.items():
         app.command(rich_help_panel=panel)(command)
 vendor.command("init")(files.vendor_init)
 app.add_typer(vendor, name="vendor", rich_help_panel="What you sell")
+archive.command("list")(files.archive_list)
+archive.command("delete")(files.archive_delete)
+app.add_typer(archive, name="archive", rich_help_panel="Evidence")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

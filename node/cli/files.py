@@ -10,7 +10,7 @@ import typer
 from node.trouble import Exit, Trouble, refused, usage
 
 from .client import check_id
-from .options import Home, Json, home_path
+from .options import Home, Json, Yes, home_path
 from .output import print_fields, print_json, say
 
 MAX_EVIDENCE: Final = 1 << 20
@@ -63,15 +63,21 @@ def export(
 
 
 def verify(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What export wrote; - is stdin.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What export wrote, or archive; - is stdin.")],
     as_json: Json = False,
 ) -> None:
     """Check evidence offline: who signed what, for which network. Needs no node and no home.
 
-    Example:
+    Takes a file that export wrote, a file or folder of an archive, or a whole archive.
+
+    Examples:
 
     intentcast verify contract.evidence
+
+    intentcast verify ~/.local/share/intentcast/archive
     """
+    if file.is_dir() or file.suffix == ".jsonl":
+        return _verify_archive(file, as_json)
     data = _read(file)
     from protocol.errors import Refused
     from protocol.evidence import verify as verify_evidence
@@ -100,6 +106,75 @@ def verify(
     else:
         print_fields(view)
         say("The signatures hold. The time is what its author says.")
+    return None
+
+
+def _verify_archive(path: Path, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from node.archive import check_archive
+
+    try:
+        found = check_archive(path)
+    except Trouble as wrong:
+        if not as_json or wrong.code != "not_valid":
+            raise
+        print_json({"valid": False, **wrong.as_dict()})
+        raise typer.Exit(wrong.exit_code) from None
+    if as_json:
+        return print_json({"valid": True, "kind": "archive", **asdict(found)})
+    print_fields({"valid": True, "kind": "archive", **asdict(found)})
+    say("Every line says what its frame says, and every signature holds. Times are what their authors say.")
+    if found.missing:
+        say(f"{found.missing} of them answer something that is not here: lines were taken out, or never came.")
+    return None
+
+
+def archive_list(home: Home = None, as_json: Json = False) -> None:
+    """List what is archived: a folder for each wish, with everything said about it.
+
+    Example:
+
+    intentcast archive list
+    """
+    from node.archive import FOLDER, Archive
+
+    folder = home_path(home) / FOLDER
+    names = [path.name for path in Archive(folder).folders()]
+    if as_json:
+        return print_json({"archive": str(folder), "wishes": names})
+    for name in names:
+        print(name)
+    return say(f"In {folder}." if names else f"Nothing is archived in {folder}.")
+
+
+def archive_delete(
+    id_text: Annotated[str, typer.Argument(metavar="INTENT", help="Id of the wish: the end of its folder's name.")],
+    yes: Yes = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Delete what is archived about a wish, and archive nothing more about it. Works while the node runs.
+
+    The store keeps what it needs, and a contract for good; this is about the readable files.
+
+    Example:
+
+    intentcast archive delete 3f9a2c41
+    """
+    found = check_id(id_text.split("-", 1)[0], "a wish")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise usage("needs_yes", "there is no terminal to confirm at", "Add --yes.")
+        if not typer.confirm("Delete these files for good?", default=False, err=True):
+            say("Nothing was deleted.")
+            raise typer.Exit(Exit.FAILURE)
+    from node.archive import delete_archived
+
+    gone = delete_archived(home_path(home), found)
+    if as_json:
+        return print_json({"deleted": gone})
+    return say("Deleted " + ", ".join(gone))
 
 
 def vendor_init(

@@ -117,6 +117,11 @@ class Store:
             self._breaks.set()
             raise self._broken from error
 
+    @property
+    def inline(self) -> bool:
+        """In memory, and without worker threads: under a mock clock there may be none."""
+        return self._inline
+
     async def wait_broken(self) -> None:
         """Until a transaction fails; raises its Trouble. What memory and store hold may differ from then on, and some
         stream's handler may have taken the error for its own: the node must not go on."""

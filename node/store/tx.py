@@ -206,6 +206,20 @@ class Tx:
             query = query.where(t.messages.c.root == root)
         return [StoredMessage(**row._mapping) for row in self._db.execute(query)]
 
+    def messages_after(self, n: int, most: int) -> list[StoredMessage]:
+        """In the order they were stored."""
+        query = select(t.messages).where(t.messages.c.n > n).order_by(t.messages.c.n).limit(most)
+        return [StoredMessage(**row._mapping) for row in self._db.execute(query)]
+
+    def message_roots(self) -> list[bytes]:
+        """Of everything that is stored, the oldest first."""
+        query = select(t.messages.c.root).group_by(t.messages.c.root).order_by(func.min(t.messages.c.n))
+        return list(self._db.execute(query).scalars())
+
+    def last_message(self) -> int:
+        """The number of the message stored last; 0 if there is none."""
+        return int(self._db.execute(select(func.coalesce(func.max(t.messages.c.n), 0))).scalar_one())
+
     def message(self, id: bytes) -> StoredMessage | None:
         row = self._db.execute(select(t.messages).where(t.messages.c.id == id)).first()
         return None if row is None else StoredMessage(**row._mapping)
