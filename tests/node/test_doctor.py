@@ -167,19 +167,19 @@ async def test_a_bundle_tells_nothing_about_anybody(tmp_path: Path) -> None:
     configure_logging("debug", file=home / "node.log")
     async with open_town() as town:
         bob = await town.open("Bob", path=home / "node.db", divisions=("mobility",))
-        alice = await town.open("Alice")
+        carol = await town.open("Carol")  # whose chance is not that of the Alice whom this store knows
         wish = {**SKIING, "title": "Something nobody else should read of", "note": "Call Ana: +33 6 12 34 56 78"}
-        await wait_heard(bob, (await alice.desk.ask(wish, 5.0))["intent"]["id"])
+        await wait_heard(bob, (await carol.desk.ask(wish, 5.0))["intent"]["id"])
         status = await bob.desk.status()
         for logger in (structlog.get_logger("delivery"), logging.getLogger("library.of.others")):
             try:
-                raise ValueError(f"cannot read {wish['note']} from {alice.address}")
+                raise ValueError(f"cannot read {wish['note']} from {carol.address}")
             except ValueError:
                 logger.exception("an error")
-        logging.getLogger("library.of.others").warning("Ana lives at %s", alice.address)
+        logging.getLogger("library.of.others").warning("Ana lives at %s", carol.address)
         with Home(home).lock():
             document = bundle(home, await trio.to_thread.run_sync(examine, home, lambda: status), status)
-        addresses = [alice.address, bob.address]
+        addresses = [carol.address, bob.address]
     logging.shutdown()
     text = json.dumps(document)
     assert document["store"]["rows"]["messages"] > 3
