@@ -13,7 +13,7 @@ from protocol.board import OURS, Board, Heard, Posting
 from protocol.gossip import Params
 from protocol.intent import Intent, IntentClose
 from protocol.keys import SigningKey
-from protocol.limits import MAX_LIFE, MAX_SKEW
+from protocol.limits import MAX_LIFE, MAX_REPLY_ROUTES, MAX_SKEW
 from protocol.message import Message
 from protocol.terms import Route
 
@@ -28,6 +28,7 @@ from .forgetting import forget
 from .garbage import settle
 from .gossip import Gossip
 from .home import Home
+from .mailbox import Inboxes, Leaving, MailboxHost
 from .network.seam import ListenError, Network
 from .peering import Peering
 from .policy import lives_in_public, may_be_dialled
@@ -100,6 +101,8 @@ async def open_node(config: Config) -> AsyncIterator[Node]:
                 static=config.static,
                 meeting=config.meeting,
                 divisions=config.divisions,
+                mailbox=config.mailbox,
+                mailboxes=config.mailboxes,
                 catalogue=catalogue,
                 archive=Archive(config.home / FOLDER) if config.archive else None,
                 # Flooding is fast, and tells every neighbour who the author is: fine among one's own test nodes.
@@ -126,6 +129,8 @@ async def run_node(
     static: tuple[str, ...] = (),
     meeting: bool = False,
     divisions: tuple[str, ...] = (),
+    mailbox: bool = False,
+    mailboxes: tuple[str, ...] = (),
     catalogue: Catalogue | None = None,
     archive: Archive | None = None,
     params: Params | None = None,
@@ -141,14 +146,20 @@ async def run_node(
     threads = Threads()
     heard_counter: Counter[str] = Counter()
 
-    def routes() -> tuple[Route, ...]:
+    def routes(mailboxes: tuple[Route, ...] = ()) -> tuple[Route, ...]:
         found = [
             address for address in network.addresses if may_be_dialled(address, lives_in_public(net, network.addresses))
         ]
         # Nobody can dial us? Those we are linked with can still answer.
-        return tuple(Route("direct", address) for address in found[:4] or [f"/p2p/{network.peer_id}"])
+        direct = tuple(Route("direct", address) for address in found or [f"/p2p/{network.peer_id}"])
+        return (*direct[: MAX_REPLY_ROUTES - len(mailboxes)], *mailboxes)
 
-    delivery = Delivery(network, store, threads, clock, chance, net)
+    delivery = Delivery(network, store, threads, events, clock, chance, net)
+    leaving = Leaving(network, delivery.stamps)
+    delivery.use_mailboxes(leaving.leave)
+    # Whoever names no mailboxes asks the nodes it starts from: those that are none say so.
+    inboxes = Inboxes(network, delivery, clock, chance, net, mailboxes or join)
+    host = MailboxHost(network, store, clock, chance, net) if mailbox else None
 
     async def on_heard(batch: list[Heard]) -> None:
         if not await store.transact_foreign(lambda tx: _keep(tx, events, batch)):
@@ -168,11 +179,12 @@ async def run_node(
     peering = Peering(network, store, clock, chance, transport_key, net, (*join, *static), meeting=meeting)
     peering.on_hour = skew.heard
     gossip.on_alarm = peering.look_elsewhere
-    delivery.find_addresses = peering.addresses_of
-    requester = Requester(gossip, board, delivery, threads, store, events, clock, chance, net)
+    delivery.use_addresses(peering.addresses_of)
+    requester = Requester(gossip, board, delivery, inboxes, threads, store, events, clock, chance, net)
     vendor = VendorRole(
         board,
         delivery,
+        inboxes,
         threads,
         store,
         events,
@@ -203,7 +215,10 @@ async def run_node(
             "wishes": heard_counter,
             "catchup": catchup.counters,
             "peering": peering.counters,
+            "leaving": leaving.counters,
+            "inboxes": inboxes.counters,
         },
+        host=host,
     )
 
     async def forget_old() -> None:
@@ -212,6 +227,7 @@ async def run_node(
     now = clock.now()
     restored = await store.transact(lambda tx: restore(tx, net, now, board, threads, vendor_key))
     requester.restore(restored.wishes)
+    await vendor.restore()
     carried = categories.DIVISIONS if meeting else (*divisions, *vendor.divisions)
     for division in dict.fromkeys(carried):
         gossip.join(division)
@@ -219,8 +235,11 @@ async def run_node(
     async with trio.open_nursery() as nursery:
         # Who answers is there before who asks: the first link finds every protocol served.
         await nursery.start(delivery.run)
+        if host is not None:
+            await nursery.start(host.run)
         await nursery.start(gossip.run)
         await nursery.start(catchup.run)
+        await nursery.start(inboxes.run)
         await nursery.start(requester.run)
         await nursery.start(vendor.run)
         nursery.start_soon(store.wait_broken)

@@ -23,6 +23,9 @@ DIVISION: Final = re.compile(r"[a-z0-9-]{1,32}")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 MAIN_NET: Final = "main"
 
+MOST_MAILBOXES: Final = 3
+"""Each wish names them, beside the node's own address."""
+
 MIN_HEARTBEAT: Final = 0.02
 """Seconds. Below this the router does nothing but beat; test meshes use 0.1 or so."""
 
@@ -50,6 +53,10 @@ class Config:
     """Joins every division, so that a small network works."""
     divisions: tuple[str, ...] = ()
     """Divisions to carry besides those of the own wishes and the catalogue."""
+    mailbox: bool = False
+    """Holds sealed items for others while they are away."""
+    mailboxes: tuple[str, ...] = ()
+    """Multiaddrs with /p2p of nodes that hold ours; none: those in `join` that do."""
     catalogue: Path | None = None
     """The vendor's catalogue; None: this node sells nothing by itself."""
     archive: bool = True
@@ -219,6 +226,13 @@ def peer_address(text: str) -> str:
     return text
 
 
+def _mailboxes(value: Any) -> tuple[str, ...]:
+    named = _many(peer_address)(value)
+    if len(named) > MOST_MAILBOXES:
+        raise ValueError(f"a wish has room for {MOST_MAILBOXES} mailboxes, not {len(named)}")
+    return named
+
+
 _SETTINGS: Final = {
     setting.name: setting
     for setting in (
@@ -229,6 +243,8 @@ _SETTINGS: Final = {
         _Setting("static", _many(peer_address)),
         _Setting("meeting", _flag),
         _Setting("divisions", _many(_division)),
+        _Setting("mailbox", _flag),
+        _Setting("mailboxes", _mailboxes),
         _Setting("catalogue", _path),
         _Setting("archive", _flag),
         _Setting("log_level", _level),
@@ -316,6 +332,13 @@ listen = ["/ip4/0.0.0.0/tcp/{port}"]
 
 # Divisions (first words of categories) to hear besides those of your own wishes and your catalogue.
 # divisions = ["mobility"]
+
+# Hold sealed messages for others while they are away. For nodes that are always on; nothing in them can be read here.
+# mailbox = false
+
+# Nodes that hold yours while you are away, up to three, each as `intentcast invite` prints it. Without this line
+# the nodes in `join` are asked whether they do.
+# mailboxes = ["/ip4/203.0.113.5/tcp/20123/p2p/12D3KooW..."]
 
 # A vendor's catalogue; without this line catalogue.toml beside this file is used if it exists.
 # catalogue = "catalogue.toml"

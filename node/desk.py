@@ -19,12 +19,14 @@ from protocol.match import match
 from protocol.message import Message, believe
 from protocol.offer import Fee, Line, Offer, Vendor
 from protocol.schema import write
+from protocol.terms import Route
 
 from .clock import CarefulClock
 from .delivery import Delivery
 from .drafts import Draft, normalised, to_fact, to_money
 from .events import EventLog
 from .gossip import Gossip
+from .mailbox import MailboxHost
 from .network.seam import Network
 from .requester import Requester, Wish
 from .skew import Skew, advice
@@ -59,6 +61,7 @@ class Desk:
         meeting: bool,
         routes: Any,
         counters: Mapping[str, Any],
+        host: MailboxHost | None,
     ) -> None:
         self._network = network
         self._gossip = gossip
@@ -75,6 +78,7 @@ class Desk:
         self._meeting = meeting
         self._routes = routes
         self._counters = counters
+        self._host = host
         self._started = time.monotonic()
 
     # -------------------------------------------------------------------------------------------------- own wishes
@@ -100,8 +104,8 @@ class Desk:
         draft = Draft(normalised(wish), old, self._clock.now())
         self._check(draft, bytes(32))
 
-        def body(box: bytes) -> Intent:
-            return self._check(draft, box)
+        def body(box: bytes, mailboxes: tuple[Route, ...]) -> Intent:
+            return self._check(draft, box, mailboxes)
 
         if old is None:
             assert draft.life is not None
@@ -121,8 +125,8 @@ class Desk:
             return now + draft.life
         return max(now + (draft.life or 0), old.last_exp)
 
-    def _check(self, draft: "Draft", box: bytes) -> Intent:
-        return draft.intent(box, self._routes())
+    def _check(self, draft: "Draft", box: bytes, mailboxes: tuple[Route, ...] = ()) -> Intent:
+        return draft.intent(box, self._routes(mailboxes))
 
     async def wishes(self) -> list[View]:
         views = []
@@ -170,7 +174,7 @@ class Desk:
         with trio.move_on_after(wait):
             while talk.state is State.ACCEPTED:
                 await self._requester.wait_moved()
-        return {"contract": contract_view(live, talk, self._delivery.delivery_state(accept.id))}
+        return {"contract": contract_view(live, talk, self._delivery.stage(accept.id))}
 
     async def decline(self, offer_id: str, reason: str | None) -> View:
         self._store.check_room()
@@ -228,7 +232,7 @@ class Desk:
                 continue
             for talk in live.thread.talks.values():
                 view = self._own_offer_view(live, talk)
-                view["delivery"] = self._delivery.delivery_state(talk.offer.id) or "SETTLED"
+                view["delivery"] = self._delivery.stage(talk.offer.id) or "SETTLED"
                 contact = live.contact_of(talk.offer.id)
                 if contact is not None:
                     view["requester_contact"] = contact
@@ -367,6 +371,7 @@ class Desk:
             "outbox": self._delivery.unsettled,
             "disk": self._disk_view(),
             "board": len(self._board),
+            "mailbox": await self._host.statistics() if self._host is not None else None,
             "counters": {
                 "board": gossip["board"],
                 "gossip": plain(gossip["router"]),

@@ -118,5 +118,5 @@ def _is_loopback(host: str) -> bool:
     return ipaddress.ip_address(host).is_loopback
 
 
-def direct_routes(routes: tuple[Route, ...]) -> tuple[str, ...]:
-    return tuple(route.addr for route in routes if route.via == "direct")
+def routes_via(via: str, routes: tuple[Route, ...]) -> tuple[str, ...]:
+    return tuple(route.addr for route in routes if route.via == via)

@@ -21,16 +21,19 @@ from protocol.exchange import Move, Outcome, Side, State, Talk
 from protocol.intent import Intent, IntentClose, division_of
 from protocol.keys import BoxKey, SigningKey
 from protocol.limits import MAX_GOSSIP_FRAME, MIN_LIFE, THREAD_GRACE
+from protocol.mailbox import channel
 from protocol.match import Match, match, rank_key
 from protocol.message import Draft, Message, mine_stamp, speak
 from protocol.offer import Offer
-from protocol.terms import Money
+from protocol.terms import Money, Route
 
 from .clock import Chance, Clock
 from .delivery import Delivery
 from .door import Door
 from .events import EventLog
 from .gossip import Gossip
+from .mailbox import Inboxes
+from .policy import routes_via
 from .pool import Place, passed_over
 from .store import PostingRow, Room, Store, Tx, WishRow
 from .threads import End, LiveThread, Threads, make_end, save, thread_id
@@ -43,6 +46,13 @@ log = structlog.get_logger("requester")
 
 ANSWER_WITHIN = 3600
 """Seconds a vendor has to confirm an accept, at most: after that the person is free to choose another."""
+
+MAIL_GRACE = 3 * 24 * 3600
+"""Seconds after a wish's last hour for which its mailboxes still hold what is said about it: a confirm, say, to an
+accept of the last minute."""
+
+MakeIntent = Callable[[bytes, tuple[Route, ...]], Intent]
+"""The public part of a wish, from its fresh box key and the mailboxes that hold for it."""
 
 POOL = 10
 """Times `max_offers`: vendors a wish lets in. For each one more, one is passed over: see pool.py."""
@@ -158,6 +168,7 @@ class Requester:
         gossip: Gossip,
         board: Board,
         delivery: Delivery,
+        inboxes: Inboxes,
         threads: Threads,
         store: Store,
         events: EventLog,
@@ -168,6 +179,7 @@ class Requester:
         self._gossip = gossip
         self._board = board
         self._delivery = delivery
+        self._inboxes = inboxes
         self._threads = threads
         self._store = store
         self._events = events
@@ -206,6 +218,7 @@ class Requester:
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled: publish what reached nobody yet, and let time pass for wishes and offers."""
         for wish in self._wishes.values():
+            self._keep_mail(wish)
             if wish.is_open:
                 self._gossip.join(wish.division)
             # Ours hang on our own board whatever became of the stored one: who comes late hears them from us.
@@ -284,6 +297,7 @@ class Requester:
         await self._store.transact(lambda tx: tx.forget_keys(end.box, end.me))
         await self._store.checkpoint()
         self._threads.forget_end(end)
+        self._inboxes.leave(end.me)
         wish.end = replace(end, keys=None)
         wish.ranks.clear()
 
@@ -297,16 +311,14 @@ class Requester:
 
     # ------------------------------------------------------------------------------------------------------- asking
 
-    async def ask(
-        self, body: Callable[[bytes], Intent], *, life: int, limit: Money | None
-    ) -> tuple[Wish, tuple[str, ...]]:
+    async def ask(self, body: MakeIntent, *, life: int, limit: Money | None) -> tuple[Wish, tuple[str, ...]]:
         """Open a wish and tell the market. `body` makes the public part from the fresh box key.
 
         Returns it and the peers it was written to, perhaps none yet. Raises Trouble.
         """
         now = self._clock.now()
         key, box = SigningKey(self._chance.bytes(32)), BoxKey(self._chance.bytes(32))
-        intent = body(box.public)
+        intent = body(box.public, await self._inboxes.agree(key, now + life + MAIL_GRACE))
         message = await self._say(key, "intent", intent, now, now + life, seq=0)
         end = make_end(key, box, message.id, Side.REQUESTER)
         division = division_of(intent.category)
@@ -321,19 +333,21 @@ class Requester:
         await self._store.transact(work)
         self._add(wish)
         self._threads.add_end(end)
+        self._keep_mail(wish)
         self._gossip.join(division)
         self._gossip.hear(division, message.frame)
         self._events.announce()
         return wish, await self._publish(wish)
 
     async def update(
-        self, wish: Wish, body: Callable[[bytes], Intent], *, life: int | None, limit: Money | None
+        self, wish: Wish, body: MakeIntent, *, life: int | None, limit: Money | None
     ) -> tuple[Wish, tuple[str, ...]]:
         """Replace a wish whole: offers for the old revision are void from now on, and their vendors are told."""
         async with wish.lock:
             self._check_free(wish)
             now = max(self._clock.now(), wish.current.head.at)
-            intent = body(wish.end.box)
+            until = max(now + (life or 0), wish.last_exp) + MAIL_GRACE
+            intent = body(wish.end.box, await self._inboxes.agree(wish.end.secrets()[0], until))
             if division_of(intent.category) != wish.division:
                 raise refused(
                     "division",
@@ -368,10 +382,26 @@ class Requester:
             await self._store.transact(work)
             wish.current = wish.revision = message
             wish.limit, wish.published, wish.last_exp = limit, False, last_exp
+            self._keep_mail(wish)
             self._gossip.hear(wish.division, message.frame)
             await self._tell_threads(wish, message)
             await self._tell_losers(wish)
             return wish, await self._publish(wish)
+
+    def _keep_mail(self, wish: Wish) -> None:
+        """Fetch what lies for this wish at the mailboxes it names, as long as anything can be said in it."""
+        if wish.end.keys is None:
+            return
+
+        def known() -> list[bytes]:
+            return [
+                channel(wish.end.box, live.other_box)
+                for live in self._threads.of_root(wish.root)
+                if live.other_box is not None and any(talk.accept for talk in live.thread.talks.values())
+            ]
+
+        for address in routes_via("mailbox", wish.intent.reply):
+            self._inboxes.keep(wish.end.secrets()[0], address, lambda: wish.last_exp + MAIL_GRACE, known)
 
     async def reach(self, wish: Wish, seconds: float) -> tuple[str, ...]:
         """Wait for somebody who carries the wish's division, and publish. The peers written to, perhaps none."""

@@ -64,6 +64,7 @@ def restore(tx: Tx, net: str, now: int, board: Board, threads: Threads, vendor_k
                 live.thread.add(message, stored.stored_at)
                 if message.author == live.other:
                     live.count(message)
+                    live.learn_route(message, None)
         live.thread.tick(now)
         threads.add(live)
         threads.add_end(live.end)

@@ -19,10 +19,11 @@ from protocol.message import Message
 from protocol.offer import Offer
 from protocol.terms import Route
 
-from .policy import direct_routes
+from .policy import routes_via
 from .store import ThreadRow, Tx
 
 MAX_ROUTES = 4
+MAX_MAILBOXES = 3
 
 
 def thread_id(root: bytes, requester: bytes, vendor: bytes) -> bytes:
@@ -66,6 +67,8 @@ class LiveThread:
     """The transport peer last seen for the other party."""
     routes: tuple[str, ...] = ()
     """Addresses the other party named in the newest of its messages that name any."""
+    mailboxes: tuple[str, ...] = ()
+    """Addresses of the mailboxes that message names: who is away can be written to there."""
     routed_by: int = -1
     """The `seq` of that message."""
     other_box: bytes | None = None
@@ -94,8 +97,6 @@ class LiveThread:
     def count(self, message: Message) -> None:
         """A message of the other party is kept."""
         self.other_box = key_to_answer(message) or self.other_box
-        if _ways_back(message):
-            self.routed_by = max(self.routed_by, message.head.seq)
         if message.head.to is not None:
             self.heard += 1
             self.heard_bytes += len(message.frame)
@@ -106,14 +107,15 @@ class LiveThread:
         return tuple(dict.fromkeys((*((self.peer,) if self.peer is not None else ()), *named)))
 
     def learn_route(self, message: Message, peer: str | None) -> None:
-        """Where an answer to this message can go: the stream it came on, and the ways back it names."""
+        """Where an answer to this message can go: the stream it came on, if any, and the ways back it names."""
         if peer is not None:
             self.peer = peer
         named = _ways_back(message)
         if named and message.head.seq >= self.routed_by:
             # Those before are where it lived once: whoever moved does not want its visitors sent to the neighbours.
             self.routed_by = message.head.seq
-            self.routes = direct_routes(named)[:MAX_ROUTES]
+            self.routes = routes_via("direct", named)[:MAX_ROUTES]
+            self.mailboxes = routes_via("mailbox", named)[:MAX_MAILBOXES]
 
     def row(self) -> ThreadRow:
         thread = self.thread

@@ -38,6 +38,7 @@ class Realm(StrEnum):
     GOSSIP = "gossip"  # on topic channels
     DIRECT = "direct"  # inside sealed items
     ADDRESS = "address"  # address records of nodes, handed on by meeting nodes
+    MAILBOX = "mailbox"  # said to the one mailbox it names
 
 
 def digest(data: bytes) -> bytes:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
-from . import address, deal, intent, offer
+from . import address, deal, intent, mailbox, offer
 from .envelope import Realm
 
 Body = (
@@ -20,6 +20,8 @@ Body = (
     | deal.Ack
     | deal.Problem
     | address.NodeAddress
+    | mailbox.MailboxGrant
+    | mailbox.MailboxClaim
 )
 
 _BODIES: Final[dict[str, type[Body]]] = {cls.__name__: cls for cls in Body.__args__}
@@ -30,7 +32,8 @@ class Kind:
     name: str
     realm: Realm
     sender: str
-    """requester, vendor or either of them; node: a transport key, in no exchange at all."""
+    """requester, vendor or either of them; in no exchange at all: node, a transport key, or receiver, the key of either
+    party to a mailbox."""
     answers: tuple[str, ...]
     head: frozenset[str]
     body: type[Body]

@@ -71,6 +71,14 @@ def up(
     meeting: Annotated[
         bool | None, typer.Option("--meeting/--no-meeting", help="Carry every division, so others can meet here.")
     ] = None,
+    mailbox: Annotated[
+        bool | None,
+        typer.Option("--mailbox/--no-mailbox", help="Hold sealed messages for others while they are away."),
+    ] = None,
+    mailboxes: Annotated[
+        list[str] | None,
+        typer.Option("--mailboxes", metavar="ADDR", help="A node that holds yours while you are away; up to three."),
+    ] = None,
     log_level: Annotated[
         str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
     ] = None,
@@ -103,6 +111,8 @@ def up(
         "net": net,
         "meeting": meeting,
         "divisions": division,
+        "mailbox": mailbox,
+        "mailboxes": mailboxes,
         "log_level": log_level,
     }
     directory = HomeDirectory(home_path(home))

@@ -1,11 +1,16 @@
 """What survives a restart."""
 
+from .mail import HeldRow, InboxRow
 from .room import Room
 from .store import Store, open_store, open_store_nowait
-from .tx import AnsweredRow, OutboxRow, PostingRow, StoredMessage, ThreadRow, Tx, WishRow
+from .tx import Answered, AnsweredRow, DepositRow, OutboxRow, PostingRow, StoredMessage, ThreadRow, Tx, WishRow
 
 __all__ = [
+    "Answered",
     "AnsweredRow",
+    "DepositRow",
+    "HeldRow",
+    "InboxRow",
     "OutboxRow",
     "PostingRow",
     "Room",

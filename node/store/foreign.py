@@ -1,7 +1,8 @@
 """Other people's data in our store: what there is of it, and in which order it makes way when the disk is full.
 
 Own data is in no list here, so it is never evicted: wishes, threads and all that was said in them, the outbox, stock,
-and what was disclosed to whom. Neither are the few peers on disk: they are how a node finds its way back.
+and what was disclosed to whom. Neither are the few peers on disk: they are how a node finds its way back; nor, on a
+mailbox, the keys it holds for.
 """
 
 from dataclasses import dataclass
@@ -49,8 +50,11 @@ EVICTION_ORDER: Final = (
         (t.postings.c.held, OLDEST),
         t.postings.c.via != OURS,
     ),
+    # Last, for we said that we hold them; and of these the ones with the lowest stamps first.
+    Foreign("held", t.held, t.held.c.size, (t.held.c.bits, t.held.c.n)),
 )
-"""What goes first stands first: news of others, the record of what is over, then the board."""
+"""What goes first stands first: news of others, the record of what is over, then the
+board, then what is held for others."""
 
 
 def evict(connection: Connection, wanted: int) -> int:

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """The newest of versions/, which say how an older store comes here."""
 
 metadata = MetaData()
@@ -77,11 +77,50 @@ outbox = Table(
     Column("kind", Text, nullable=False),
     Column("item", LargeBinary, nullable=False),
     Column("exp", Integer, nullable=False),
-    Column("state", Text, nullable=False, comment="QUEUED, ACKED or FAILED"),
+    Column("state", Text, nullable=False, comment="QUEUED until it is settled"),
     Column("reason", Text),
     Column("queued_at", Integer, nullable=False),
     Column("settled_at", Integer),
     Index("outbox_thread", "thread", "state"),
+)
+
+deposits = Table(
+    "deposits",
+    metadata,
+    Column("message", LargeBinary, primary_key=True),
+    Column("mailbox", Text, primary_key=True, comment="its address"),
+    Column("thread", LargeBinary, nullable=False),
+    Column("state", Text, nullable=False, comment="STORED or FETCHED, as the mailbox says"),
+    Column("at", Integer, nullable=False),
+    Index("deposits_thread", "thread"),
+    comment="messages of ours that were left at their receivers' mailboxes",
+)
+
+inboxes = Table(
+    "inboxes",
+    metadata,
+    Column("receiver", LargeBinary, primary_key=True, comment="the signing key that may fetch"),
+    Column("seq", Integer, nullable=False, comment="of the newest grant"),
+    Column("room", Integer, nullable=False, comment="how many bytes is held for it at most"),
+    Column("exp", Integer, nullable=False),
+    Column("source", Text, nullable=False, comment="where its first grant came from"),
+    Column("known", LargeBinary, nullable=False, comment="channels it wants to hear first, 32 bytes each"),
+    comment="whom this node holds items for, if it is a mailbox",
+)
+
+held = Table(
+    "held",
+    metadata,
+    Column("n", Integer, primary_key=True, autoincrement=True, comment="the order in which they came"),
+    Column("receiver", LargeBinary, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("channel", LargeBinary, nullable=False, comment="digest of the two X25519 keys it goes between"),
+    Column("item", LargeBinary, comment="null: it was fetched"),
+    Column("size", Integer, nullable=False),
+    Column("bits", Integer, nullable=False, comment="of its stamp; 256 on a known channel"),
+    Column("exp", Integer, nullable=False),
+    UniqueConstraint("receiver", "digest"),
+    comment="other people's sealed items, and which of them were fetched",
 )
 
 answered = Table(

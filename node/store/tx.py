@@ -9,6 +9,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from . import tables as t
 from .foreign import HEARD_EVENTS
+from .mail import Mail
 
 KEEP_EVENTS, KEEP_HEARD_EVENTS = 10_000, 10_000
 """Our own, and those that only tell what others did: a flood of the latter drives out none of the former."""
@@ -72,6 +73,27 @@ class OutboxRow:
 
 
 @dataclass(frozen=True, slots=True)
+class DepositRow:
+    """A message of ours at a mailbox of its receiver's."""
+
+    message: bytes
+    thread: bytes
+    mailbox: str
+    """The mailbox's address."""
+    state: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer a message of somebody else's got."""
+
+    thread: bytes
+    answer: bytes
+    """The sealed ack or problem, byte for byte."""
+
+
+@dataclass(frozen=True, slots=True)
 class AnsweredRow:
     """What a vendor made of one revision of a wish."""
 
@@ -98,6 +120,7 @@ class PostingRow:
 class Tx:
     def __init__(self, connection: Connection) -> None:
         self._db = connection
+        self.mail = Mail(connection)
 
     # ---------------------------------------------------------------------------------------------------- wishes
 
@@ -147,6 +170,7 @@ class Tx:
             roots = set(self._db.execute(select(t.threads.c.root).where(t.threads.c.id.in_(some))).scalars())
             self._db.execute(delete(t.threads).where(t.threads.c.id.in_(some)))
             self._db.execute(delete(t.outbox).where(t.outbox.c.thread.in_(some)))
+            self._db.execute(delete(t.deposits).where(t.deposits.c.thread.in_(some)))
             for root in roots:
                 said = t.messages.c.root == root
                 offers = select(t.messages.c.id).where(
@@ -224,24 +248,20 @@ class Tx:
         row = self._db.execute(select(t.messages).where(t.messages.c.id == id)).first()
         return None if row is None else StoredMessage(**row._mapping)
 
-    def answer_to_item(self, digest: bytes) -> bytes | None:
-        query = select(t.messages.c.answer).where(t.messages.c.digest == digest)
-        found: bytes | None = self._db.execute(query).scalar()
-        return found
+    def answer_to_item(self, digest: bytes) -> Answered | None:
+        """What the message in this item got, if it was stored and is of a kind that gets an answer."""
+        columns = (t.messages.c.thread, t.messages.c.answer)
+        known = (t.messages.c.digest == digest) & t.messages.c.answer.is_not(None)
+        row = self._db.execute(select(*columns).where(known)).first()
+        return None if row is None else Answered(row[0], row[1])
 
     # --------------------------------------------------------------------------------------------------- outbox
 
-    def queue(self, *, id: bytes, thread: bytes, kind: str, item: bytes, exp: int, now: int) -> None:
-        row = {
-            "id": id,
-            "thread": thread,
-            "kind": kind,
-            "item": item,
-            "exp": exp,
-            "state": "QUEUED",
-            "queued_at": now,
-        }
-        self._db.execute(upsert(t.outbox).values(row).on_conflict_do_nothing())
+    def queue(self, row: OutboxRow) -> None:
+        """To be brought to the other party. What is queued again waits again."""
+        values = {name: getattr(row, name) for name in OutboxRow.__slots__}
+        again = {"state": row.state, "settled_at": None}
+        self._db.execute(upsert(t.outbox).values(values).on_conflict_do_update(index_elements=["id"], set_=again))
 
     def unsettled(self) -> list[OutboxRow]:
         """In the order they were queued."""
@@ -249,8 +269,27 @@ class Tx:
         query = select(t.outbox).where(waiting).order_by(t.outbox.c.queued_at, text("rowid"))
         return [OutboxRow(**row._mapping) for row in self._db.execute(query)]
 
+    def outbox_of(self, thread: bytes) -> list[OutboxRow]:
+        """All that was ever queued in a thread and needs an ack, in the order it was queued."""
+        said = (t.outbox.c.thread == thread) & (t.outbox.c.kind != "ack")
+        query = select(t.outbox).where(said).order_by(t.outbox.c.queued_at, text("rowid"))
+        return [OutboxRow(**row._mapping) for row in self._db.execute(query)]
+
+    def put_deposit(self, row: DepositRow) -> None:
+        values = {name: getattr(row, name) for name in DepositRow.__slots__}
+        changed = {"state": row.state, "at": row.at}
+        statement = upsert(t.deposits).values(values)
+        self._db.execute(statement.on_conflict_do_update(index_elements=["message", "mailbox"], set_=changed))
+
+    def deposits(self, thread: bytes | None = None) -> list[DepositRow]:
+        """Of one thread, or of all."""
+        query = select(t.deposits)
+        if thread is not None:
+            query = query.where(t.deposits.c.thread == thread)
+        return [DepositRow(**row._mapping) for row in self._db.execute(query)]
+
     def settle(self, id: bytes, thread: bytes, state: str, now: int, reason: str | None = None) -> None:
-        """ACKED or FAILED(reason), for good; only what was said in this thread, whoever claims to have it."""
+        """How it ended, for good; only what was said in this thread, whoever claims to have it."""
         values = {"state": state, "reason": reason, "settled_at": now}
         mine = (t.outbox.c.id == id) & (t.outbox.c.thread == thread) & (t.outbox.c.state != "ACKED")
         self._db.execute(update(t.outbox).where(mine).values(values))

@@ -6,7 +6,7 @@ killed between deciding and sending sends the same offer when it is back, and no
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
@@ -21,7 +21,8 @@ from protocol.errors import Refused
 from protocol.exchange import Outcome, Side, State, Talk
 from protocol.intent import Intent
 from protocol.keys import BoxKey, SigningKey
-from protocol.limits import STOCK_HOLD, THREAD_GRACE
+from protocol.limits import MAX_LIFE, STOCK_HOLD, THREAD_GRACE
+from protocol.mailbox import channel
 from protocol.message import Message
 from protocol.offer import Offer, OfferWithdraw
 from protocol.schema import write
@@ -30,6 +31,8 @@ from protocol.terms import Route
 from ..clock import Chance, Clock
 from ..delivery import Delivery
 from ..events import EventLog
+from ..mailbox import Inboxes
+from ..policy import routes_via
 from ..store import AnsweredRow, Room, Store, Tx
 from ..threads import End, LiveThread, Threads, keep_posted, make_end, new_thread, thread_id
 from ..trouble import Trouble, refused
@@ -44,6 +47,12 @@ log = structlog.get_logger("vendor")
 ANSWERED_AT_ONCE = 8
 """Wishes looked at in parallel; what waits is in the board and not forgotten."""
 
+AGREE_EVERY = 24 * 3600
+"""Seconds after which our mailboxes are asked again to hold for us, for another month."""
+
+AGREE_AGAIN = 300
+"""Seconds after which they are, while none does."""
+
 MOST_LATER = 10_000
 """Wishes that wait for their turn because they ask us to spread our answers. Beyond it they are answered at once."""
 
@@ -56,6 +65,7 @@ class VendorRole:
         self,
         board: Board,
         delivery: Delivery,
+        inboxes: Inboxes,
         threads: Threads,
         store: Store,
         events: EventLog,
@@ -63,11 +73,14 @@ class VendorRole:
         chance: Chance,
         key: SigningKey,
         catalogue: Catalogue | None,
-        routes: Callable[[], tuple[Route, ...]],
+        routes: Callable[[tuple[Route, ...]], tuple[Route, ...]],
         is_ours: Callable[[bytes], bool],
     ) -> None:
         self._board = board
         self._delivery = delivery
+        self._inboxes = inboxes
+        self._mailboxes: tuple[Route, ...] = ()
+        """Mailboxes that hold for our key."""
         self._threads = threads
         self._store = store
         self._events = events
@@ -88,6 +101,7 @@ class VendorRole:
         self._waiting: set[bytes] = set()
         """Ids of what is in it."""
         self._sooner = trio.Event()
+        self._agreed_at = 0
         self.counters: Counter[str] = Counter()
         delivery.set_role(Side.VENDOR, self)
 
@@ -108,15 +122,19 @@ class VendorRole:
 
     # ------------------------------------------------------------------------------------------------------- life
 
-    async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
-        """Until cancelled: answer wishes, those on the board first, and accepts that a crash left open."""
+    async def restore(self) -> None:
+        """At start, before anything runs: an accept that comes first of all takes its stock like any other."""
         for row in await self._store.transact(lambda tx: tx.answered()):
             self._note(row)
+
+    async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled: answer wishes, those on the board first, and accepts that a crash left open."""
         task_status.started()
         async with trio.open_nursery() as nursery:
             for _ in range(ANSWERED_AT_ONCE if self.catalogue is not None else 0):
                 nursery.start_soon(self._answer_wishes)
             nursery.start_soon(self._answer_later)
+            nursery.start_soon(self._stay_agreed)
             for live in self._threads:
                 if live.side is Side.VENDOR:
                     for talk in list(live.thread.talks.values()):
@@ -293,7 +311,7 @@ class VendorRole:
     ) -> Message:
         now = self._clock.now()
         live, new_box = self._thread_for(wish, now)
-        offer = replace(offer, reply=self._routes())
+        offer = replace(offer, reply=self._routes(await self._agree()))
         rows: list[AnsweredRow] = []
 
         def also(tx: Tx, message: Message) -> None:
@@ -323,6 +341,37 @@ class VendorRole:
         self._contacts[message.id] = contact
         self._events.announce()
         return message
+
+    async def _agree(self) -> tuple[Route, ...]:
+        """The mailboxes that hold for our key: asked again once a day, and while none agrees."""
+        now = self._clock.now()
+        if now >= self._agreed_at + (AGREE_EVERY if self._mailboxes else 0):
+            self._mailboxes = await self._inboxes.agree(self._key, now + MAX_LIFE)
+            self._agreed_at = now
+            self._keep_mail(route.addr for route in self._mailboxes)
+        return self._mailboxes
+
+    async def _stay_agreed(self) -> None:
+        """Fetch where our offers said that we do, and whoever listens stays known to its mailboxes."""
+        said = [
+            talk.offer.body for live in self._threads for talk in live.thread.talks.values() if live.side is Side.VENDOR
+        ]
+        self._keep_mail(
+            {addr for body in said if isinstance(body, Offer) for addr in routes_via("mailbox", body.reply)}
+        )
+        while self.catalogue is not None:
+            await self._agree()
+            await trio.sleep(AGREE_EVERY if self._mailboxes else AGREE_AGAIN)
+
+    def _keep_mail(self, addresses: Iterable[str]) -> None:
+        def known() -> list[bytes]:
+            """First those who accepted, then those who may."""
+            open_talks = [live for live in self._threads if live.side is Side.VENDOR and live.thread.live is not None]
+            open_talks.sort(key=lambda live: live.thread.live.state is not State.ACCEPTED)  # type: ignore[union-attr]
+            return [channel(live.end.box, live.other_box) for live in open_talks if live.other_box is not None]
+
+        for address in addresses:
+            self._inboxes.keep(self._key, address, lambda: self._clock.now() + MAX_LIFE, known)
 
     def _thread_for(self, wish: Message, now: int) -> tuple[LiveThread, BoxKey | None]:
         """Our thread with a wish's author: one, with an X25519 key of its own, however many revisions there are. A new

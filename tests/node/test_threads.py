@@ -46,11 +46,8 @@ def test_a_message_that_names_no_way_back_leaves_those_known() -> None:
 
 
 def test_after_a_restart_the_order_is_still_known() -> None:
-    """A thread is counted again from the store, its routes are as they were: an older message does not win."""
-    live = learn()
-    live.routes = (at(3),)
-    for message in (FIRST, SECOND):
-        live.count(message)
+    """A thread is learnt again from the store, message by message: an older one does not win."""
+    live = learn(FIRST, SECOND)
     live.learn_route(FIRST, None)
     assert live.routes == (at(3),)
 

@@ -15,8 +15,9 @@ from protocol.codec import encode
 from protocol.deal import Accept, Ack, Confirm, Decline, Problem, Reject
 from protocol.envelope import Item, Realm, read_frame, seal
 from protocol.intent import Intent, IntentClose
-from protocol.keys import BoxKey, SigningKey
+from protocol.keys import BoxKey, SigningKey, peer_id
 from protocol.kinds import Body
+from protocol.mailbox import MailboxClaim, MailboxGrant
 from protocol.message import Draft, Message, speak
 from protocol.offer import Cancellation, Deviation, Fee, Line, Offer, OfferWithdraw, Option, Vendor
 from protocol.terms import Fact, Money, Place, Policy, Property, Route, When, Where
@@ -164,8 +165,8 @@ def problem(of: Message, by: Person, code: str = "lapsed", seq: int = 2, **head:
 
 
 def one_of_each() -> dict[str, Message]:
-    """One message of every kind: a whole story between Alice and Bob, with every ending it might have had; and where
-    Carol's node can be dialled."""
+    """One message of every kind: a whole story between Alice and Bob, with every ending it might have had; where
+    Carol's node can be dialled, and how it holds for Alice."""
     first = wish()
     bobs = offer(first)
     yes = accept(bobs)
@@ -183,6 +184,8 @@ def one_of_each() -> dict[str, Message]:
         "ack": ack(sure, ALICE),
         "problem": problem(sure, ALICE),
         "address": say("address", NodeAddress(("/ip4/127.0.0.1/tcp/4001",), meeting=True), CAROL),
+        "mailbox.grant": say("mailbox.grant", MailboxGrant(peer_id(CAROL.key.public), 65_536), ALICE, stamp=bytes(8)),
+        "mailbox.claim": say("mailbox.claim", MailboxClaim(peer_id(CAROL.key.public), derived("challenge")), ALICE),
     }
 
 

@@ -74,7 +74,7 @@ def said_in(kind: str) -> Message:
     }[kind]
 
 
-TALKED = [kind for kind in KINDS if KINDS[kind].sender != "node"]
+TALKED = [kind for kind in KINDS if KINDS[kind].realm in ("gossip", "direct")]
 
 
 @pytest.mark.parametrize("kind", TALKED)

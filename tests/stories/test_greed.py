@@ -8,8 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from node import delivery
-from node.delivery import PROTOCOL, _find_stamp
+from node.delivery import PROTOCOL, stamps
+from node.delivery.stamps import find_stamp
 from node.network.seam import Stream
 from node.vendor import role
 from protocol.board import Posting
@@ -221,14 +221,14 @@ async def test_stamps_are_mined_one_at_a_time_and_on_a_budget(
         nonlocal under_way, most, calls
         under_way, calls = under_way + 1, calls + 1
         most = max(most, under_way)
-        found = _find_stamp(about, 99, start)  # never found, and as dear as any
+        found = find_stamp(about, 99, start)  # never found, and as dear as any
         under_way -= 1
         return found
 
-    monkeypatch.setattr(delivery, "_find_stamp", watched)
+    monkeypatch.setattr(stamps, "find_stamp", watched)
     async with open_town() as town, offered_to(Dear(22), town, 20) as bob:
         await wait_until(bob, lambda node: node.delivery.counters["stamps_over_share"] >= 19 and calls >= 3)
-        assert len(bob.node.delivery._to_mine) == 1
+        assert len(bob.node.delivery.stamps) == 1
         assert most == 1
         began = time.perf_counter()
         await bob.stop()

@@ -147,7 +147,7 @@ async def test_what_comes_after_the_keys_is_not_repeated_every_few_seconds(clock
         await wait_until(bob, lambda node: node.delivery.counters["hint_unknown_key"] > 0, 900)
         await trio.sleep(1500)
         assert bob.node.delivery.counters["hint_unknown_key"] < 9
-        assert bob.node.delivery.delivery_state(bytes.fromhex(made)) is not None
+        assert bob.node.delivery.stage(bytes.fromhex(made)) is not None
 
 
 async def test_keys_stay_while_an_accept_is_open(clock: MockClock) -> None:

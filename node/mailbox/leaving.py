@@ -1,0 +1,122 @@
+"""Leaving sealed items at a mailbox their receiver named."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+import trio
+
+from protocol.codec import Value
+from protocol.envelope import Item
+from protocol.errors import Reason, Refused
+from protocol.mailbox import stamp_base
+
+from ..conversation import Conversation
+from ..delivery.outbox import Stage
+from ..delivery.stamps import Order, StampMine
+from ..network.seam import Address, Network, PeerId, StreamError
+from .host import PROTOCOL
+
+TURN_SECONDS = 20.0
+
+MINE_WITHIN = 60.0
+"""Seconds an asked-for stamp may take, waiting for its turn included. What takes longer is left there next time."""
+
+BITS_ABOVE = 4
+"""A stamp shows so many bits more than asked for: the next one who pays the price of the door must not push it out."""
+
+TRIES = 3
+"""A price that rises each time it is paid is not paid again."""
+
+_HAS: Final = {"stored": Stage.STORED, "fetched": Stage.FETCHED}
+
+
+class Leaving:
+    def __init__(self, network: Network, stamps: StampMine) -> None:
+        self._network = network
+        self._stamps = stamps
+        self._at: Counter[PeerId] = Counter()
+        """How often we are at a mailbox right now."""
+        self.counters: Counter[str] = Counter()
+
+    async def leave(self, address: Address, receiver: bytes, items: Iterable[Item]) -> dict[bytes, Stage]:
+        """Leave items for this key at the mailbox that lives there. Returns digest -> STORED or FETCHED for those that
+        it has. Raises NetworkError."""
+        try:
+            with trio.fail_after(TURN_SECONDS):
+                was_linked = any(address.endswith(f"/p2p/{link.peer}") for link in self._network.links())
+                peer = await self._network.dial(address)
+        except trio.TooSlowError:
+            raise StreamError("the mailbox took too long to answer") from None
+        self._at[peer] += 1
+        try:
+            return await self._visit(peer, receiver, items)
+        except (Refused, trio.TooSlowError) as wrong:
+            self.counters["bad_answers"] += 1
+            raise StreamError(f"the mailbox does not answer as one: {wrong}") from None
+        finally:
+            self._at[peer] -= 1
+            if not self._at[peer]:
+                del self._at[peer]
+                if not was_linked:  # it is somebody else's, and no peer of our choosing
+                    with trio.CancelScope(shield=True):
+                        await self._network.hang_up(peer)
+
+    async def _visit(self, peer: PeerId, receiver: bytes, items: Iterable[Item]) -> dict[bytes, Stage]:
+        with trio.fail_after(TURN_SECONDS):
+            stream = await self._network.open_stream(peer, PROTOCOL)
+        try:
+            conversation = Conversation(stream)
+            found: dict[bytes, Stage] = {}
+            for item in items:
+                stage = await self._put(conversation, peer, receiver, item)
+                if stage is not None:
+                    found[item.digest] = stage
+            await stream.finish()
+            return found
+        finally:
+            with trio.CancelScope(shield=True):
+                await stream.close()
+
+    async def _put(self, conversation: Conversation, peer: PeerId, receiver: bytes, item: Item) -> Stage | None:
+        stamp = bytes(8)
+        for _ in range(TRIES):
+            with trio.fail_after(TURN_SECONDS):
+                answer = await conversation.ask("put", receiver, item.encoded(), stamp)
+            match answer:
+                case [str(word)] if word in _HAS:
+                    return _HAS[word]
+                case ["no", "bits", int(bits)]:
+                    found = await self._stamp(stamp_base(peer, receiver, item.digest), bits + BITS_ABOVE, peer)
+                    if found is None:
+                        return None
+                    stamp = found
+                case ["no", str(why), int()]:
+                    self.counters[f"no_{_word(why)}"] += 1
+                    return None
+                case _:
+                    raise Refused(Reason.REQUEST, "not an answer of a mailbox")
+        return None
+
+    async def _stamp(self, base: bytes, bits: int, peer: PeerId) -> bytes | None:
+        found: list[bytes] = []
+        done = trio.Event()
+        wanted = True
+
+        def take(stamp: bytes) -> None:
+            found.append(stamp)
+            done.set()
+
+        if not self._stamps.ask(Order(base, bits, lambda: wanted, take), peer):
+            return None
+        try:
+            with trio.move_on_after(MINE_WITHIN):
+                await done.wait()
+        finally:
+            wanted = False
+        return found[0] if found else None
+
+
+def _word(why: Value) -> str:
+    """A mailbox's reason as one of the words we count: what it says must not fill our memory."""
+    return str(why) if why in ("receiver", "claim", "full", "size", "expired") else "other"

@@ -1,0 +1,184 @@
+"""Mailboxes: both ends of a deal may be away at different times, and nobody in between learns or loses anything."""
+
+from trio.testing import MockClock
+
+from tests.driver import (
+    SKIING,
+    Neighbour,
+    Town,
+    by_hand,
+    car_hire,
+    open_real_town,
+    open_town,
+    wait_heard,
+    wait_offers,
+    wait_state,
+    wait_until,
+)
+
+DAY = 24 * 3600
+
+
+async def open_post_office(town: Town, *others: str) -> Neighbour:
+    """A meeting node that holds for those who start from it, and further mailboxes."""
+    market = await town.open("Market", meeting=True, mailbox=True)
+    for name in others:
+        await town.open(name, mailbox=True)
+    return market
+
+
+def addresses(town: Town, *names: str) -> tuple[str, ...]:
+    return tuple(town.neighbours[name].address for name in names)
+
+
+async def wait_stage(neighbour: Neighbour, kind: str, stage: str, seconds: float = 120.0) -> None:
+    """Until the newest message of this kind that a neighbour said has come so far."""
+
+    async def reached(_node: object) -> bool:
+        for live in neighbour.node.threads:
+            for step in reversed(await neighbour.node.delivery.history(live)):
+                if step["kind"] == kind:
+                    return bool(step["state"] == stage)
+        return False
+
+    await wait_until(neighbour, reached, seconds)
+
+
+async def ask_and_leave(alice: Neighbour, market: Neighbour) -> str:
+    intent: str = (await alice.desk.ask(SKIING, 10))["intent"]["id"]
+    await wait_heard(market, intent)
+    await alice.stop()
+    return intent
+
+
+async def deal_without_meeting(town: Town, market: Neighbour) -> None:
+    """Alice and Bob, one after the other, from wish to acknowledged contract."""
+    alice = await town.open("Alice")
+    intent = await ask_and_leave(alice, market)
+
+    bob = await town.open("Bob", catalogue=car_hire())
+    await wait_heard(bob, intent)
+    await wait_stage(bob, "offer", "STORED")
+    await bob.stop()
+
+    await alice.start()
+    offer = (await wait_offers(alice, intent, 1, 120))["offers"][0]["id"]
+    contract = (await alice.desk.accept(offer, "alice@example.org", None, [], 0))["contract"]["id"]
+    await wait_stage(alice, "accept", "STORED")
+    await alice.stop()
+
+    await bob.start()
+    await wait_state(bob, contract, "confirmed", 120)
+    await wait_stage(bob, "offer", "ACKED")
+    await wait_stage(bob, "confirm", "STORED")
+    await bob.stop()
+
+    await alice.start()
+    await wait_state(alice, contract, "confirmed", 120)
+    await wait_stage(alice, "accept", "ACKED")
+    await wait_until(alice, lambda node: node.delivery.unsettled == 0, 120)
+    await alice.stop()
+
+    await bob.start()
+    await wait_stage(bob, "confirm", "ACKED")
+    assert (await bob.desk.show(contract))["contract"]["acknowledged"]
+
+
+async def test_a_deal_between_two_who_never_meet(clock: MockClock) -> None:
+    """Alice asks and closes her laptop, Bob answers and closes his, and so on: the market holds what they say."""
+    async with open_town() as town:
+        await deal_without_meeting(town, await open_post_office(town))
+
+
+async def test_so_it_is_over_libp2p() -> None:
+    async with open_real_town() as town:
+        await deal_without_meeting(town, await open_post_office(town))
+
+
+async def test_a_person_away_for_a_day_finds_all_offers(clock: MockClock) -> None:
+    """Five vendors answer while Alice sleeps. When she is back all offers are there, and none twice."""
+    async with open_town() as town:
+        market = await open_post_office(town)
+        alice = await town.open("Alice")
+        intent = await ask_and_leave(alice, market)
+        vendors = [await town.open(f"Vendor {n}", divisions=("mobility",)) for n in range(5)]
+        for number, vendor in enumerate(vendors):
+            await wait_heard(vendor, intent)
+            await vendor.desk.make_offer(intent, by_hand(40_000 + number, valid_for=3 * DAY))
+            await wait_stage(vendor, "offer", "STORED")
+        clock.jump(DAY)
+        await alice.start()
+        found = await wait_offers(alice, intent, 5, 120)
+        assert sorted(one["total"]["minor"] for one in found["offers"]) == [40_000, 40_001, 40_002, 40_003, 40_004]
+        for vendor in vendors:
+            await wait_stage(vendor, "offer", "ACKED")
+        assert alice.node.delivery.counters["received_offer"] == 5
+
+
+async def test_one_honest_mailbox_is_enough(clock: MockClock) -> None:
+    """Alice names three. One vanishes, one says it has everything and has nothing: the third brings the offer."""
+    async with open_town() as town:
+        market = await open_post_office(town, "Gone", "Liar", "Honest")
+        alice = await town.open("Alice", mailboxes=addresses(town, "Gone", "Liar", "Honest"))
+        intent = await ask_and_leave(alice, market)
+        await town.neighbours["Gone"].stop()
+
+        bob = await town.open("Bob", divisions=("mobility",))
+        await wait_heard(bob, intent)
+        await bob.desk.make_offer(intent, by_hand())
+        await wait_stage(bob, "offer", "STORED")
+        await wait_until(bob, lambda node: node.delivery.counters["mailbox_stored"] == 2)
+        await town.neighbours["Liar"].store.peek(lambda tx: tx.mail.drop_expired(2**40))  # and says nothing of it
+        await bob.stop()
+
+        await alice.start()
+        found = await wait_offers(alice, intent, 1, 120)
+        assert len(found["offers"]) == 1
+
+
+async def test_a_mailbox_that_was_killed_has_what_it_said_it_stored(clock: MockClock) -> None:
+    async with open_town() as town:
+        market = await open_post_office(town)
+        alice = await town.open("Alice")
+        intent = await ask_and_leave(alice, market)
+        bob = await town.open("Bob", catalogue=car_hire())
+        await wait_stage(bob, "offer", "STORED")
+        await bob.stop()
+        await market.crash()
+        await market.start()
+        await alice.start()
+        await wait_offers(alice, intent, 1, 120)
+
+
+async def test_who_left_something_learns_that_it_was_fetched(clock: MockClock) -> None:
+    """Bob's offer is fetched, but nobody holds Alice's answer for him: he reads FETCHED, and no more than that."""
+    async with open_town() as town:
+        market = await open_post_office(town)
+        alice = await town.open("Alice")
+        intent = await ask_and_leave(alice, market)
+        bob = await town.open("Bob", divisions=("mobility",), mailboxes=addresses(town, "Alice"))
+        await wait_heard(bob, intent)
+        made = (await bob.desk.make_offer(intent, by_hand()))["offer"]["id"]
+        await wait_stage(bob, "offer", "STORED")
+        assert town.world is not None
+        town.world.partition({bob.peer_id})
+        await alice.start()
+        await wait_offers(alice, intent, 1, 120)
+        town.world.partition({alice.peer_id})
+        await wait_stage(bob, "offer", "FETCHED", 4000)
+        told = await bob.store.peek(lambda tx: tx.events_after(0))
+        stages = [event["state"] for event in told if event["type"] == "delivery" and event["message"] == made]
+        assert stages[0] == "QUEUED"
+        assert stages[-1] == "FETCHED"
+        assert "STORED" in stages
+        town.world.heal()
+        await wait_stage(bob, "offer", "ACKED", 4000)
+
+
+async def test_a_home_that_names_no_mailbox_is_told_nothing_new(clock: MockClock) -> None:
+    """Nodes that hold for nobody say so, and wishes name none."""
+    async with open_town() as town:
+        await town.open("Market", meeting=True)
+        alice = await town.open("Alice")
+        view = (await alice.desk.ask(SKIING, 10))["intent"]
+        assert [route["via"] for route in view["reply"]] == ["direct"]
