@@ -227,7 +227,10 @@ def _vendor_name(live: LiveThread) -> str:
 def _plain_name(text: str) -> str:
     """Text from outside as part of a file's name: letters, digits and blanks, so that no shell and no system minds."""
     kept = "".join(c if c.isalnum() or c == "-" else " " for c in unicodedata.normalize("NFC", text))
-    return " ".join(kept.split())[:NAME_CHARS].strip() or "unnamed"
+    name = " ".join(kept.split())
+    if len(name) > NAME_CHARS:
+        name = name[: NAME_CHARS + 1].rpartition(" ")[0] or name[:NAME_CHARS]
+    return name or "unnamed"
 
 
 def _id_of(line: bytes) -> str:

@@ -79,7 +79,7 @@ async def test_everything_said_is_there_to_read(tmp_path: Path, clock: MockClock
     spoken = ["accept", "ack", "ack", "ack", "confirm", "offer"]
     for found, wishes in ((hers, ["intent", "intent.close"]), (his, ["intent"])):
         (shop, said), (wish_file, asked) = sorted(found.items())
-        assert wish_file.startswith("2027-01-15 A 4-wheel-drive SUV from Lyon Airport fo")
+        assert wish_file.startswith("2027-01-15 A 4-wheel-drive SUV from Lyon Airport ")
         author = read_line(asked.split(b"\n")[0]).author.hex()
         assert wish_file.endswith(f" {intent[:8]}-{author[:8]}/wish.jsonl")
         assert shop.rpartition("/")[2].startswith("Alpine Cars ")
