@@ -328,7 +328,7 @@ class Router:
         if mid in self._seen:
             peer.duplicates += 1
             self._counts["message.duplicate"] += 1
-            kept = self._cache.get(mid)
+            kept = self._cache.get(mid) if peer.awake else None
             if kept is not None and peer.outbox.withdraw_forwarded(kept.wire):
                 self._counts["sent.withdrawn"] += 1
             if self._scores.counts_copies:
