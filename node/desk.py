@@ -34,7 +34,7 @@ from .store import Store
 from .threads import LiveThread, Threads
 from .trouble import Exit, Trouble, not_found, refused, usage
 from .vendor.role import VendorRole
-from .views import View, contract_view, intent_view, judged_view, offer_view, plain, wish_view
+from .views import View, contract_view, delivery_view, intent_view, judged_view, offer_view, plain, wish_view
 
 T = TypeVar("T")
 
@@ -337,10 +337,16 @@ class Desk:
         for live in self._threads:
             for talk in live.thread.talks.values():
                 if talk.offer.id.hex().startswith(prefix):
-                    found[talk.offer.id] = {"kind": "offer", "offer": self._talk_view(live, talk)}
+                    view = self._talk_view(live, talk)
+                    found[talk.offer.id] = {"kind": "offer", "offer": view, "messages": await self._said(live)}
                 if talk.accept is not None and talk.accept.id.hex().startswith(prefix):
-                    found[talk.accept.id] = {"kind": "contract", "contract": contract_view(live, talk)}
+                    view = contract_view(live, talk, self._delivery.stage(talk.accept.id))
+                    found[talk.accept.id] = {"kind": "contract", "contract": view, "messages": await self._said(live)}
         return _only(list(found.values()), id_text)
+
+    async def _said(self, live: LiveThread) -> list[View]:
+        """What we said in a thread, and how far each message came."""
+        return [delivery_view(step) for step in await self._delivery.history(live)]
 
     def _talk_view(self, live: LiveThread, talk: Talk) -> View:
         wish = self._requester.wish(live.root)

@@ -96,6 +96,21 @@ def judged_view(judged: Judged) -> View:
     return view
 
 
+def delivery_view(step: Mapping[str, Any]) -> View:
+    """How far a message of ours came, with plain words for it."""
+    mailboxes, reason = step["mailboxes"], step["reason"]
+    words = {
+        "QUEUED": "waits to be sent",
+        "CONNECTING": "looking for a way to the other party",
+        "SENT": "sent, not acknowledged yet",
+        "STORED": f"left at {mailboxes} mailbox{'es' if mailboxes > 1 else ''}, not fetched yet",
+        "FETCHED": "fetched from a mailbox, not acknowledged yet",
+        "ACKED": f"arrived, without effect: {reason}" if reason else "arrived",
+        "FAILED": f"never acknowledged: {reason or 'expired'}",
+    }
+    return {**step, "words": words[step["state"]]}
+
+
 def contract_view(live: LiveThread, talk: Talk, delivery: str | None = None) -> View:
     """The deal both sides hold. `state`: accepted, confirmed, rejected or lapsed."""
     assert talk.accept is not None

@@ -91,7 +91,8 @@ def show(
     if as_json:
         print_json(view)
     else:
-        print_fields(priced(view))
+        said = {f"{step['kind']} {short(step['message'])}": step["words"] for step in view.pop("messages", ())}
+        print_fields({**priced(view), "messages": said})
 
 
 def withdraw(

@@ -238,18 +238,20 @@ class MailboxHost:
 
     async def _next(self, receiver: bytes, visit: Visit, seconds: int) -> list[Value]:
         """What came since the last time, oldest first; waits so long for something."""
-        with trio.move_on_after(seconds):
-            while True:
-                arrived = self._arrived.setdefault(receiver, trio.Event())
-                rows = await self._store.transact(
-                    lambda tx: tx.mail.after(receiver, visit.read, self._clock.now(), ANSWER_BYTES)
-                )
-                if rows:
-                    visit.read = rows[-1][0]
-                    self.counters["handed_out"] += len(rows)
-                    return [item for _, item in rows]
+        until = self._clock.steady() + seconds
+        while True:
+            arrived = self._arrived.setdefault(receiver, trio.Event())
+            rows = await self._store.transact(
+                lambda tx: tx.mail.after(receiver, visit.read, self._clock.now(), ANSWER_BYTES)
+            )
+            if rows:
+                visit.read = rows[-1][0]
+                self.counters["handed_out"] += len(rows)
+                return [item for _, item in rows]
+            with trio.move_on_after(until - self._clock.steady()) as patience:
                 await arrived.wait()
-        return []
+            if patience.cancelled_caught:
+                return []
 
     # ---------------------------------------------------------------------------------------------- for everybody
 

@@ -17,6 +17,7 @@ const MINOR = 10 ** 15 // exact in a double
 const name = text(32, /^[a-z0-9_]{1,32}$/)
 const unit = text(16, /^[A-Za-z0-9%/_.-]{1,16}$/)
 const label = text(80), title = text(200), note = text(1000), contact = text(500)
+const peer = text(64, /^[A-Za-z0-9]{32,64}$/)
 const amount = int(0, MINOR), signedAmount = int(-MINOR, MINOR)
 export const DIVISION = /^[a-z0-9-]{1,32}$/
 const category = text(164, /^[a-z0-9-]{1,32}(\.[a-z0-9-]{1,32}){0,4}$/)
@@ -92,6 +93,8 @@ export const BODIES = {
   Reject: map({ reason: one('sold_out', 'superseded', 'terms', 'policy'), note: opt(note) }),
   Ack: map({ digest: bytes(32) }),
   Problem: map({ code: one('lapsed', 'state', 'body', 'policy', 'busy'), arg: opt(int()) }),
+  MailboxGrant: map({ mailbox: peer, room: int(0, 4 * 1024 * 1024) }),
+  MailboxClaim: map({ mailbox: peer, challenge: bytes(32) }),
   NodeAddress: map({ addrs: list(1, 4, text(200, /^\/[A-Za-z0-9:._/-]+$/)), meeting: opt(bool) }),
 }
 
@@ -114,4 +117,6 @@ export const KINDS = {
   ack: direct(either, talked, 'Ack', false),
   problem: direct(either, talked, 'Problem', false),
   address: { realm: 'address', sender: 'node', answers: [], head: [], body: 'NodeAddress', acked: false },
+  'mailbox.grant': { realm: 'mailbox', sender: 'receiver', answers: [], head: ['stamp'], body: 'MailboxGrant', acked: false },
+  'mailbox.claim': { realm: 'mailbox', sender: 'receiver', answers: [], head: [], body: 'MailboxClaim', acked: false },
 }

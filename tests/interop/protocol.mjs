@@ -225,6 +225,17 @@ export function openRecord (data, { net, now }) {
   return { ...frame, head, peer: peerId(frame.key) }
 }
 
+// What a receiver says to its mailbox. Whether it is this mailbox, this challenge and this hour is the mailbox's to see.
+export function openToMailbox (data, { net }) {
+  const frame = parseFrame(data, MOST_GOSSIP)
+  const head = readPayload(frame, net)
+  checkCommon(head)
+  const kind = checkKind(head, 'mailbox')
+  checkSignature(frame, 'mailbox', net)
+  checkBody(head, kind)
+  return { ...frame, head }
+}
+
 // ---- direct items
 
 export function pad (frame) {

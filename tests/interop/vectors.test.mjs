@@ -46,6 +46,8 @@ const FILES = {
         assert.equal(p.hex(p.openGossip(raw(c.frame), { net: c.net, division, now, bits: 0 }).id), c.id)
       } else if (c.realm === 'address') {
         assert.equal(p.hex(p.openRecord(raw(c.frame), { net: c.net, now }).id), c.id)
+      } else if (c.realm === 'mailbox') {
+        assert.equal(p.hex(p.openToMailbox(raw(c.frame), { net: c.net }).id), c.id)
       } else {
         const item = sealedForTest(raw(c.frame), c)
         assert.equal(p.hex(item.id), c.id)
