@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 import trio
@@ -20,7 +21,7 @@ from protocol.terms import Route
 from .archive import FOLDER, Archive, Archivist
 from .catchup import CatchUp, division_of_message
 from .clock import CarefulClock, Chance, Clock, SystemChance, SystemClock
-from .config import Config
+from .config import CATALOGUE, Config
 from .delivery import Delivery
 from .desk import Desk
 from .events import EventLog
@@ -40,6 +41,7 @@ from .threads import Threads
 from .trouble import Trouble
 from .vendor.catalogue import Catalogue, load_catalogue
 from .vendor.role import VendorRole
+from .vendor.watch import watch_catalogue
 
 log = structlog.get_logger("app")
 
@@ -60,6 +62,7 @@ class Node:
     threads: Threads
     requester: Requester
     vendor: VendorRole
+    events: EventLog
     store: Store
     clock: CarefulClock
 
@@ -105,6 +108,7 @@ async def open_node(config: Config) -> AsyncIterator[Node]:
                 mailboxes=config.mailboxes,
                 catalogue=catalogue,
                 archive=Archive(config.home / FOLDER) if config.archive else None,
+                catalogue_file=config.catalogue or config.home / CATALOGUE,
                 # Flooding is fast, and tells every neighbour who the author is: fine among one's own test nodes.
                 params=Params(heartbeat_interval=config.heartbeat, flood_publish=config.net != "main"),
             )
@@ -133,6 +137,7 @@ async def run_node(
     mailboxes: tuple[str, ...] = (),
     catalogue: Catalogue | None = None,
     archive: Archive | None = None,
+    catalogue_file: Path | None = None,
     params: Params | None = None,
     clock: Clock | None = None,
     chance: Chance | None = None,
@@ -232,6 +237,13 @@ async def run_node(
     for division in dict.fromkeys(carried):
         gossip.join(division)
 
+    def carry_more() -> None:
+        for division in vendor.divisions:
+            if division not in gossip.divisions:
+                gossip.join(division)
+
+    vendor.divisions_changed = carry_more
+
     async with trio.open_nursery() as nursery:
         # Who answers is there before who asks: the first link finds every protocol served.
         await nursery.start(delivery.run)
@@ -247,9 +259,11 @@ async def run_node(
             nursery.start_soon(Archivist(archive, store, threads, events).run)
         nursery.start_soon(watch_clock, clock, skew, events)
         nursery.start_soon(_watch_room, store, events, board)
+        if catalogue_file is not None:
+            nursery.start_soon(watch_catalogue, catalogue_file, vendor, events)
         nursery.start_soon(_sweep, board, store, clock, requester, restored.kept_back, forget_old)
         await nursery.start(peering.run)
-        yield Node(desk, network, board, gossip, delivery, threads, requester, vendor, store, clock)
+        yield Node(desk, network, board, gossip, delivery, threads, requester, vendor, events, store, clock)
         nursery.cancel_scope.cancel()
 
 

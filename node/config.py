@@ -26,6 +26,9 @@ MAIN_NET: Final = "main"
 MOST_MAILBOXES: Final = 3
 """Each wish names them, beside the node's own address."""
 
+CATALOGUE: Final = "catalogue.toml"
+"""In the home: what this node sells, unless the settings name another file."""
+
 MIN_HEARTBEAT: Final = 0.02
 """Seconds. Below this the router does nothing but beat; test meshes use 0.1 or so."""
 
@@ -265,7 +268,7 @@ def _read(setting: _Setting, value: Any, where: str) -> Any:
 def _catalogue(home: Path, named: Path | None) -> Path | None:
     """The catalogue named in the settings (relative to the home), or home/catalogue.toml if there is one."""
     if named is None:
-        usual = home / "catalogue.toml"
+        usual = home / CATALOGUE
         return usual if usual.is_file() else None
     path = home / named
     if not path.is_file():

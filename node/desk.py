@@ -273,6 +273,15 @@ class Desk:
         live, talk = self._talk(made.id.hex(), Side.VENDOR)
         return {"offer": offer_view(live, talk)}
 
+    async def decide(
+        self, contract_id: str, confirm: bool, reason: str | None, note: str | None, reference: str | None
+    ) -> View:
+        """A vendor confirms or rejects an accept that waits for its decision."""
+        live, talk = self._talk(contract_id, Side.VENDOR)
+        refusal = None if confirm else reason or "policy"
+        await self._vendor.decide(live, talk, refusal, normalised(note), normalised(reference))
+        return {"contract": contract_view(live, talk, None)}
+
     def _compose(self, wish: Intent, offer: Mapping[str, Any], name: str) -> Offer:
         total = to_money(offer["total"])
         fees = tuple(Fee(**fee) for fee in offer.get("fees") or ())
@@ -365,6 +374,8 @@ class Desk:
             "meeting": self._meeting,
             "vendor": did(self._vendor.public),
             "vendor_name": self._vendor.catalogue.vendor.name if self._vendor.catalogue is not None else None,
+            "catalogue_trouble": self._vendor.catalogue_trouble,
+            "programs": self._vendor.programs.views(),
             "uptime": round(time.monotonic() - self._started, 1),
             "now": self._clock.now(),
             "clock": self._clock_view(),

@@ -48,7 +48,7 @@ class PropertyDef:
     name: str
     label: str
     type: str
-    """int (not negative), bool, choice or text."""
+    """int (not negative), bool, choice, text or gtin (the number under a bar code, as 13 or 14 digits of text)."""
     op: str
     """What `name=value` means when a person says no more: eq, min or max."""
     unit: str | None
@@ -85,6 +85,8 @@ class PropertyDef:
             return "yes or no"
         if self.type == "text":
             return f"a text of 1 to {MAX_LABEL} characters"
+        if self.type == "gtin":
+            return "the number under the bar code (GTIN, EAN, UPC or ISBN), whose last digit must be right"
         units = f", in {self.unit}" if self.unit else ""
         words = "".join(f", or {word}" for word in self.words)
         return f"a whole number{units}{words}"
@@ -180,6 +182,10 @@ def read_value(found: PropertyDef, text: str) -> PropertyValue:
     if found.type == "bool":
         if folded in _TRUTH:
             return _TRUTH[folded]
+    elif found.type == "gtin":
+        number = read_gtin(text)
+        if number is not None:
+            return number
     elif found.type == "choice":
         value = found.spellings.get(_hyphens(text))
         if value is not None:
@@ -193,10 +199,30 @@ def read_value(found: PropertyDef, text: str) -> PropertyValue:
     elif folded in found.words:
         return found.words[folded]
     else:
-        number = _number(found, folded)
-        if number is not None:
-            return number
+        count = _number(found, folded)
+        if count is not None:
+            return count
     raise PropertyError(f"{found.name}: {_clip(text)!r} is not allowed, but {found.allowed()}")
+
+
+def read_gtin(text: str) -> str | None:
+    """The 13 digits (14 for a pack) of a GTIN, EAN, UPC or ISBN, however it is spaced; None if its last digit does not
+    fit the others. Source: GS1 General Specifications, 7.9; ISBN-10 as ISO 2108 had it until 2007."""
+    digits = re.sub(r"[\s-]", "", text).upper()
+    if re.fullmatch(r"[0-9]{9}[0-9X]", digits):
+        values = [10 if digit == "X" else int(digit) for digit in digits]
+        if sum(value * (10 - index) for index, value in enumerate(values)) % 11:
+            return None
+        digits = "978" + digits[:9]
+        return digits + _check_digit(digits)
+    if not re.fullmatch(r"[0-9]{8}|[0-9]{12,14}", digits) or _check_digit(digits[:-1]) != digits[-1]:
+        return None
+    return digits[1:] if len(digits) == 14 and digits[0] == "0" else digits.zfill(13)
+
+
+def _check_digit(digits: str) -> str:
+    total = sum(int(digit) * (3 if index % 2 == 0 else 1) for index, digit in enumerate(reversed(digits)))
+    return str(-total % 10)
 
 
 def _number(found: PropertyDef, folded: str) -> int | None:

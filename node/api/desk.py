@@ -26,6 +26,10 @@ class Desk(Protocol):
 
     async def make_offer(self, intent_id: str, offer: Mapping[str, Any]) -> View: ...
 
+    async def decide(
+        self, contract_id: str, confirm: bool, reason: str | None, note: str | None, reference: str | None
+    ) -> View: ...
+
     async def accept(
         self,
         offer_id: str,

@@ -163,3 +163,12 @@ class DeclineBody(Strict):
 class WithdrawBody(Strict):
     reason: Short | None = None
     """Told to those who offered."""
+
+
+class DecideBody(Strict):
+    """A vendor's word about an accept."""
+
+    confirm: bool
+    reason: Literal["sold_out", "terms", "policy"] | None = None
+    reference: Annotated[str, Field(min_length=1, max_length=80)] | None = None
+    note: Text | None = None

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from node.trouble import Exit, Trouble, usage
 
 from .desk import Desk, View
-from .models import AcceptBody, AskBody, DeclineBody, OfferBody, PreviewBody, Strict, WithdrawBody
+from .models import AcceptBody, AskBody, DecideBody, DeclineBody, OfferBody, PreviewBody, Strict, WithdrawBody
 
 EXIT_HEADER: Final = "Intentcast-Exit"
 """On every error: the exit code a command should end with."""
@@ -59,6 +59,7 @@ def make_api(desk: Desk) -> FastAPI:
     api.add_exception_handler(Exception, _bug)
     _add_wishes(api, desk)
     _add_offers(api, desk)
+    _add_vendor(api, desk)
     _add_node(api, desk)
     return api
 
@@ -109,6 +110,12 @@ def _add_offers(api: FastAPI, desk: Desk) -> None:
     @api.post("/v1/offers/{id_text}/decline", summary="Decline an offer")
     async def decline(id_text: str, body: DeclineBody) -> View:
         return await desk.decline(id_text, body.reason)
+
+
+def _add_vendor(api: FastAPI, desk: Desk) -> None:
+    @api.post("/v1/vendor/accepts/{id_text}", summary="Confirm or reject an accept that waits for its vendor")
+    async def decide(id_text: str, body: DecideBody) -> View:
+        return await desk.decide(id_text, body.confirm, body.reason, body.note, body.reference)
 
 
 def _add_node(api: FastAPI, desk: Desk) -> None:

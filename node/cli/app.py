@@ -10,6 +10,7 @@ import typer
 from node.trouble import Exit, Trouble, is_no_room, usage
 
 from . import ask, deals, files, homes, network, options, running, wishes
+from . import vendor as vendors
 from .output import print_trouble, say
 
 UsageError: Any = typer.BadParameter.__mro__[1]
@@ -67,6 +68,8 @@ for panel, commands in _PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 vendor.command("init")(files.vendor_init)
+for command in (vendors.check, vendors.confirm, vendors.reject):
+    vendor.command()(command)
 app.add_typer(vendor, name="vendor", rich_help_panel="What you sell")
 archive.command("list")(files.archive_list)
 archive.command("delete")(files.archive_delete)

@@ -3,13 +3,25 @@
 from .mail import HeldRow, InboxRow
 from .room import Room
 from .store import Store, open_store, open_store_nowait
-from .tx import Answered, AnsweredRow, DepositRow, OutboxRow, PostingRow, StoredMessage, ThreadRow, Tx, WishRow
+from .tx import (
+    Answered,
+    AnsweredRow,
+    DepositRow,
+    HoldRow,
+    OutboxRow,
+    PostingRow,
+    StoredMessage,
+    ThreadRow,
+    Tx,
+    WishRow,
+)
 
 __all__ = [
     "Answered",
     "AnsweredRow",
     "DepositRow",
     "HeldRow",
+    "HoldRow",
     "InboxRow",
     "OutboxRow",
     "PostingRow",

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The newest of versions/, which say how an older store comes here."""
 
 metadata = MetaData()
@@ -167,6 +167,9 @@ holds = Table(
     Column("count", Integer, nullable=False),
     Column("until", Integer, nullable=False),
     Column("confirmed", Boolean, nullable=False),
+    Column("at", Integer, nullable=False, server_default="0"),
+    Column("start", Integer, comment="the time it is for, of what comes back; null: for good"),
+    Column("end", Integer),
     comment="stock promised to an accept: while it is decided, and for good once confirmed",
 )
 
@@ -179,6 +182,54 @@ takers = Table(
     Column("count", Integer, nullable=False),
     Column("at", Integer, nullable=False),
     comment="who took how much of what in the last hour: one stranger must not take all",
+)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("day", Integer, primary_key=True, comment="since 1970, UTC"),
+    Column("name", Text, primary_key=True),
+    Column("count", Integer, nullable=False),
+    comment="what a vendor did and what became of it, by day",
+)
+
+hooks = Table(
+    "hooks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("url", Text, nullable=False, comment="empty: the incoming one"),
+    Column("events", Text, nullable=False, comment="one a line"),
+    Column("secrets", Text, nullable=False, comment="JSON: [[secret, valid until or null], ...], newest first"),
+    Column("allow_private", Boolean, nullable=False),
+    Column("state", Text, nullable=False, comment="on, gone (it answered 410) or off"),
+    Column("since", Integer, nullable=False, comment="number of the last event put into the queue"),
+    Column("created_at", Integer, nullable=False),
+    comment="where a vendor's own systems are told what happens",
+)
+
+hook_sends = Table(
+    "hook_sends",
+    metadata,
+    Column("id", Text, primary_key=True, comment="webhook-id: the same at every attempt"),
+    Column("hook", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("due", Integer, nullable=False, comment="when it is tried next"),
+    Column("state", Text, nullable=False, comment="waiting, done or failed"),
+    Column("why", Text),
+    Column("at", Integer, nullable=False),
+    Index("hook_sends_due", "state", "due"),
+)
+
+hook_seen = Table(
+    "hook_seen",
+    metadata,
+    Column("id", Text, primary_key=True, comment="webhook-id of what came in"),
+    Column("status", Integer, nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("at", Integer, nullable=False),
+    comment="so that a request that comes twice does its work once",
 )
 
 disclosures = Table(

@@ -108,6 +108,23 @@ class AnsweredRow:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldRow:
+    """So many of an item, promised to an accept. Instants are seconds UTC."""
+
+    accept: bytes
+    item: str
+    count: int
+    until: int
+    """When it lapses, unless it is confirmed."""
+    confirmed: bool
+    at: int = 0
+    """When it was made."""
+    start: int | None = None
+    """The time it is for; None: for good, as what is sold."""
+    end: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PostingRow:
     id: bytes
     division: str
@@ -306,6 +323,12 @@ class Tx:
         columns = [t.answered.c[name] for name in AnsweredRow.__slots__]
         return [AnsweredRow(**row._mapping) for row in self._db.execute(select(*columns))]
 
+    def forget_answers(self, revisions: list[bytes]) -> None:
+        """As if these had never been looked at."""
+        for start in range(0, len(revisions), 500):
+            some = t.answered.c.revision.in_(revisions[start : start + 500])
+            self._db.execute(delete(t.answered).where(some, t.answered.c.offer.is_(None)))
+
     def drop_answered(self, before: int) -> None:
         """Forget how revisions were answered that nobody can have any more."""
         self._db.execute(delete(t.answered).where(t.answered.c.at < before))
@@ -347,23 +370,25 @@ class Tx:
 
     # ---------------------------------------------------------------------------------------------------- stock
 
-    def held(self, item: str, now: int, besides: bytes = b"") -> int:
-        """How many of an item are promised to accepts other than `besides`: confirmed, or being decided."""
-        query = select(func.coalesce(func.sum(t.holds.c.count), 0)).where(
-            t.holds.c.item == item, t.holds.c.accept != besides, (t.holds.c.confirmed) | (t.holds.c.until > now)
-        )
-        return int(self._db.execute(query).scalar_one())
+    def holds(self) -> list[HoldRow]:
+        columns = [t.holds.c[name] for name in HoldRow.__slots__]
+        return [HoldRow(**row._mapping) for row in self._db.execute(select(*columns))]
 
     def release(self, accept: bytes) -> None:
         """The stock promised to an accept that came to nothing is free again."""
         self._db.execute(delete(t.holds).where(t.holds.c.accept == accept))
         self._db.execute(delete(t.takers).where(t.takers.c.accept == accept))
 
-    def hold(self, accept: bytes, item: str, count: int, until: int, confirmed: bool) -> None:
-        row = {"accept": accept, "item": item, "count": count, "until": until, "confirmed": confirmed}
-        changed = {"until": until, "confirmed": confirmed}
-        statement = upsert(t.holds).values(row)
-        self._db.execute(statement.on_conflict_do_update(index_elements=["accept", "item"], set_=changed))
+    def release_all(self, accepts: list[bytes]) -> None:
+        for accept in accepts:
+            self.release(accept)
+
+    def hold(self, row: HoldRow) -> None:
+        """The newer hold of an accept replaces its older one."""
+        values = {name: getattr(row, name) for name in HoldRow.__slots__}
+        self._db.execute(
+            upsert(t.holds).values(values).on_conflict_do_update(index_elements=["accept", "item"], set_=values)
+        )
 
     def taken(self, item: str, taker: str, since: int, besides: bytes) -> int:
         """How many of an item a peer or subnet took since then, with accepts other than `besides`."""
@@ -377,6 +402,24 @@ class Tx:
         for taker in takers:
             row = {"accept": accept, "item": item, "taker": taker, "count": count, "at": now}
             self._db.execute(upsert(t.takers).values(row).on_conflict_do_nothing())
+
+    # -------------------------------------------------------------------------------------------------- tallies
+
+    def tally(self, at: int, *names: str) -> None:
+        """Count what happened, on its day (UTC)."""
+        for name in names:
+            row = {"day": at // 86_400, "name": name, "count": 1}
+            statement = upsert(t.tallies).values(row)
+            more = {"count": t.tallies.c.count + 1}
+            self._db.execute(statement.on_conflict_do_update(index_elements=["day", "name"], set_=more))
+
+    def tallies(self, since: int) -> dict[str, int]:
+        """Name -> how often since an instant, by whole days."""
+        query = select(t.tallies.c.name, func.sum(t.tallies.c.count)).where(t.tallies.c.day >= since // 86_400)
+        return {row[0]: int(row[1]) for row in self._db.execute(query.group_by(t.tallies.c.name))}
+
+    def drop_tallies(self, before: int) -> None:
+        self._db.execute(delete(t.tallies).where(t.tallies.c.day < before // 86_400))
 
     # --------------------------------------------------------------------------------------------------- others
 
@@ -420,6 +463,11 @@ class Tx:
     def get_meta(self, name: str) -> str | None:
         found: str | None = self._db.execute(select(t.meta.c.value).where(t.meta.c.name == name)).scalar()
         return found
+
+    def metas(self, prefix: str) -> dict[str, str]:
+        """All that begin so."""
+        query = select(t.meta.c.name, t.meta.c.value).where(t.meta.c.name.startswith(prefix, autoescape=True))
+        return {row[0]: row[1] for row in self._db.execute(query)}
 
     def put_meta(self, name: str, value: str) -> None:
         values = {"name": name, "value": value}

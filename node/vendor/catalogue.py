@@ -1,10 +1,12 @@
 """Reading `catalogue.toml`, the shop of a vendor without code.
 
-All or nothing: one error, with its line and how to mend it, and nothing of the file is used.
+All or nothing: one error, with its line and how to mend it, and nothing of the file is used. Long lists beside it are
+more patient: a bad line is told, and the rest is used.
 """
 
 import re
 import tomllib
+from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -17,11 +19,13 @@ from protocol.offer import Vendor
 from protocol.span import is_zone
 from protocol.terms import Policy
 
-from .items import Shop, read_item
+from .items import ITEM_FIELDS, Shop, read_item
 from .lines import key_lines, line_of
 from .patterns import check_pattern, suggest
+from .pricelist import MAX_LINES, PriceList, Source, read_list
 from .section import Section, Wrong, dotted, shown
 from .shelf import MIN_VALID, Catalogue, Item
+from .spreadsheet import COLUMNS, Unreadable, open_table
 from .template import template
 
 MAX_FILE: Final = 1024 * 1024
@@ -31,6 +35,8 @@ MAX_ITEMS: Final = 500
 """Judging one item takes up to 0.2 ms, and every wish in the division is held against all of them."""
 
 MAX_PATTERNS: Final = 64
+
+MAX_LISTS: Final = 32
 
 _POSITION: Final = re.compile(r"\s*\(at (?:line (?P<line>\d+), column \d+|end of document)\)")
 
@@ -47,21 +53,22 @@ def load_catalogue(path: Path) -> Catalogue:
         hint = 'Texts stand in "quotes", lists in [brackets], and every line is a comment, a [table] or name = value.'
         raise _trouble(path, line, f"this is no TOML: {what}", hint) from None
     try:
-        return read_catalogue(Section(values))
+        return read_catalogue(Section(values), path.parent)
     except Wrong as wrong:
         line, where = line_of(key_lines(source), wrong.path), dotted(wrong.path)
         raise _trouble(path, line, f"{where}: {wrong.what}" if where else wrong.what, wrong.hint) from None
 
 
-def read_catalogue(top: Section) -> Catalogue:
-    """The catalogue of a parsed file. Raises Wrong."""
+def read_catalogue(top: Section, folder: Path) -> Catalogue:
+    """The catalogue of a parsed file; its lists lie in `folder`. Raises Wrong."""
     top.knows(
-        "name", "contact", "categories", "currency", "tz", "valid_for", "answer_within", "policies", "items"
+        "name", "contact", "categories", "currency", "tz", "valid_for", "answer_within", "policies", "items", "lists",
+        "confirm",
     )  # fmt: skip
     patterns = tuple(dict.fromkeys(_patterns(top)))
     shop = Shop(currency=_currency(top), tz=_zone(top))
     rows = top.table("items")
-    if not rows.values:
+    if not rows.values and "lists" not in top:
         raise top.wrong("items", "there is nothing to offer", "Add an item: a table [items.<a name of yours>].")
     if len(rows.values) > MAX_ITEMS:
         raise top.wrong("items", f"{len(rows.values)} items, at most {MAX_ITEMS} are allowed")
@@ -74,7 +81,54 @@ def read_catalogue(top: Section) -> Catalogue:
         valid_for=top.duration("valid_for", MIN_VALID, MAX_LIFE, "2h"),
         answer_within=top.duration("answer_within", 60, MAX_LIFE, None) if "answer_within" in top else None,
         policies=_policies(top.table("policies")),
+        lists=_lists(top, shop, patterns, folder),
+        confirm=top.word("confirm", ("at once", "by hand"), "at once") if "confirm" in top else "at once",
     )
+
+
+def files_of(catalogue: Catalogue, path: Path) -> tuple[Path, ...]:
+    """The files a catalogue was read from."""
+    return (path, *(one.report.file for one in catalogue.lists))
+
+
+def _lists(top: Section, shop: Shop, patterns: tuple[str, ...], folder: Path) -> tuple[PriceList, ...]:
+    found: list[PriceList] = []
+    room = MAX_LINES
+    for part in top.sections("lists", MAX_LISTS):
+        part.knows(*_OF_LIST, *ITEM_FIELDS)
+        file = folder / part.text("file", 1000, "prices.csv")
+        name = part.text("name", 32, "books") if "name" in part else re.sub(r"[^A-Za-z0-9_-]", "-", file.stem)[:32]
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", name) or any(one.source.name == name for one in found):
+            raise part.wrong("name", f"{name!r} is not 1 to 32 of a-z, A-Z, 0-9, - and _, or stands twice")
+        counted_at = 0
+        try:
+            if "books_deals" in part:
+                counted_at = int(file.stat().st_mtime) - part.duration("books_deals", 0, MAX_LIFE, "15m")
+            source = Source(
+                name=name,
+                defaults=Section({key: one for key, one in part.values.items() if key not in _OF_LIST}, part.path),
+                columns=_named(part.table("columns"), COLUMNS),
+                properties=_named(part.table("property_columns"), None),
+                by_words=part.flag("by_words") if "by_words" in part else True,
+                counted_at=counted_at,
+            )
+            found.append(read_list(open_table(file), source, shop, patterns, room))
+        except Unreadable as wrong:
+            raise part.wrong("file", f"{file.name}: {wrong.what}", wrong.hint) from None
+        except OSError as failed:
+            raise part.wrong("file", f"{file.name} cannot be read: {failed.strerror}") from None
+        room -= len(found[-1])
+    return tuple(found)
+
+
+_OF_LIST: Final = ("file", "name", "columns", "property_columns", "by_words", "books_deals")
+
+
+def _named(table: Section, known: Iterable[str] | None) -> dict[str, str]:
+    """field = "what its column is called"."""
+    if known is not None:
+        table.knows(*known)
+    return {name: table.text(name, 200, "Preis") for name in table.values}
 
 
 def _patterns(top: Section) -> list[str]:
@@ -157,4 +211,4 @@ def _trouble(path: Path, line: int | None, what: str, hint: str) -> Trouble:
     return Trouble("catalogue", f"{path}{'' if line is None else f':{line}'}: {what}", hint, Exit.REFUSED)
 
 
-__all__ = ["Catalogue", "Item", "load_catalogue", "read_catalogue", "template"]
+__all__ = ["Catalogue", "Item", "files_of", "load_catalogue", "read_catalogue", "template"]

@@ -1,12 +1,19 @@
 """How many days, nights or hours a wish takes, and which time of it is to be had."""
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from protocol.span import span
 from protocol.terms import When, local_time
 
+from .shelf import SlotRule, Slots
+
 _DAY = timedelta(days=1)
+
+SLOT_DAYS: Final = 62
+"""Days of a calendar that are looked through for one wish: who asks for any time this year is offered the first."""
 
 
 def count_of(per: str, when: When) -> int:
@@ -26,6 +33,56 @@ def count_of(per: str, when: When) -> int:
         return max(1, (end.date() - start.date()).days)
     assert per == "hour", per
     return max(1, -((instants[0] - instants[1]) // 3600))
+
+
+def days_of(per: str, when: When, times: int) -> Iterator[date]:
+    """The day on which each of `times` units begins: what a season is asked about."""
+    start, instants = local_time(when.start), span(when)
+    assert start is not None
+    assert instants is not None
+    if per == "hour":
+        zone = ZoneInfo(when.tz)
+        for hour in range(times):
+            yield datetime.fromtimestamp(instants[0] + 3600 * hour, zone).date()
+    else:
+        for number in range(times):
+            yield (start + number * _DAY).date()
+
+
+def slots_within(slots: Slots, first: int, last: int) -> Iterator[When]:
+    """The slots of a calendar that lie between two instants, in order."""
+    try:
+        yield from _slots_within(slots, first, last)
+    except (OverflowError, ValueError, OSError):
+        return  # beyond the calendar
+
+
+def _slots_within(slots: Slots, first: int, last: int) -> Iterator[When]:
+    zone = ZoneInfo(slots.tz)
+    closed = [found for period in slots.off if (found := span(period)) is not None]
+    day = datetime.fromtimestamp(first, zone).date()
+    for _ in range(SLOT_DAYS):
+        for start, end in _times_of(slots.rules, day):
+            slot = When(start.isoformat(timespec="minutes"), end.isoformat(timespec="minutes"), slots.tz)
+            found = span(slot)
+            if found is None or found[0] < first or found[1] > last or found[1] <= found[0]:
+                continue
+            if not any(found[0] < off[1] and off[0] < found[1] for off in closed):
+                yield slot
+        day += _DAY
+        if datetime.combine(day, time(), zone).timestamp() >= last:
+            return
+
+
+def _times_of(rules: tuple[SlotRule, ...], day: date) -> list[tuple[datetime, datetime]]:
+    found = set()
+    for rule in rules:
+        if day != rule.day if rule.day is not None else day.weekday() not in rule.days:
+            continue
+        midnight = datetime.combine(day, time())
+        for start in range(rule.start, rule.end - rule.length + 1, rule.length):
+            found.add((midnight + timedelta(minutes=start), midnight + timedelta(minutes=start + rule.length)))
+    return sorted(found)
 
 
 def time_to_offer(asked: When, periods: tuple[When, ...], *, part: bool) -> When | None:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
@@ -16,7 +17,20 @@ from protocol.terms import PROPERTY_NAME, Fact, Place, PropertyValue, When, loca
 from .lines import Path
 from .patterns import suggest
 from .section import Section, Wrong, nearest, shown
-from .shelf import TIME_UNITS, TIMED_ACTIONS, UNITS, Cancelling, Discount, Item, ItemFee, ItemOption, Spot
+from .shelf import (
+    TIME_UNITS,
+    TIMED_ACTIONS,
+    UNITS,
+    Cancelling,
+    Discount,
+    Item,
+    ItemFee,
+    ItemOption,
+    Season,
+    SlotRule,
+    Slots,
+    Spot,
+)
 
 MAX_ITEM_TITLE: Final = MAX_TITLE - 40
 """Characters: the line of an offer adds how often."""
@@ -24,12 +38,24 @@ MAX_ITEM_TITLE: Final = MAX_TITLE - 40
 MAX_PLACES: Final = 16
 MAX_PERIODS: Final = 64
 MAX_COUNT: Final = 1_000_000
+MAX_SEASONS: Final = 32
+MAX_SEASON_NAME: Final = 16
+"""Characters: it stands behind the title, in what MAX_ITEM_TITLE leaves free."""
+
+WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 CELL_LENGTH: Final = 5
 """Characters of the cell a latitude and longitude become: about 5 km, as coarse as wishes are."""
 
 _CODE: Final = re.compile(r"([a-z0-9-]{1,20}):([A-Za-z0-9._-]{1,19})")
 _CELL: Final = re.compile(rf"[{BASE32}]{{1,8}}")
 _UNITS_OF_FEES: Final = ("once", "piece")
+
+
+ITEM_FIELDS: Final = (
+    "title", "category", "action", "properties", "places", "return_elsewhere", "available", "notice",
+    "price", "per", "minimum", "maximum", "discounts", "fees", "options", "cancellation", "stock", "note",
+    "seasons", "fleet", "turnaround", "slots", "closed", "per_stranger",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +68,7 @@ class Shop:
 
 def read_item(row: Section, key: str, shop: Shop) -> Item:
     """Raises Wrong."""
-    row.knows(
-        "title", "category", "action", "properties", "places", "return_elsewhere", "available", "notice",
-        "price", "per", "minimum", "maximum", "discounts", "fees", "options", "cancellation", "stock", "note",
-    )  # fmt: skip
+    row.knows(*ITEM_FIELDS)
     title = row.text("title", MAX_ITEM_TITLE, "Dacia Duster 4x4")
     category = _category(row)
     per = row.word("per", UNITS, "day")
@@ -56,6 +79,8 @@ def read_item(row: Section, key: str, shop: Shop) -> Item:
     minimum = row.whole("minimum", 1, MAX_COUNT, 1)
     if per == "job" and ("minimum" in row or "maximum" in row):
         raise row.wrong("minimum" if "minimum" in row else "maximum", "a job is not counted", "Take the line away.")
+    slots = _slots(row, shop.tz)
+    _counts_once(row, per, actions, slots)
     return Item(
         key=key,
         title=title,
@@ -77,6 +102,12 @@ def read_item(row: Section, key: str, shop: Shop) -> Item:
         options=extras.options(row.sections("options", 32)),
         cancelling=extras.cancelling(row.table("cancellation")) if "cancellation" in row else None,
         stock=row.whole("stock", 0, MAX_COUNT, 0) if "stock" in row else None,
+        fleet=row.whole("fleet", 0, MAX_COUNT, 0) if "fleet" in row else None,
+        turnaround=row.duration("turnaround", 0, MAX_LIFE, "2h") if "turnaround" in row else 0,
+        slots=slots,
+        per_stranger=row.whole("per_stranger", 1, MAX_COUNT, 1) if "per_stranger" in row else None,
+        tz=shop.tz,
+        seasons=tuple(extras.season(part) for part in row.sections("seasons", MAX_SEASONS)),
         note=row.text("note", MAX_NOTE, "Desk open until midnight.", prose=True) if "note" in row else None,
     )
 
@@ -117,7 +148,7 @@ def _properties(
     choices: dict[str, tuple[Fact, ...]] = {}
     for name in table.values:
         facts = tuple(
-            _fact(path, category, actions, name, value) for path, value in table.listed(name, "a value or several")
+            read_fact(path, category, actions, name, value) for path, value in table.listed(name, "a value or several")
         )
         known = facts[0].name
         if known in certain or known in choices:
@@ -131,7 +162,7 @@ def _properties(
     return tuple(certain.values()), tuple(choices.values())
 
 
-def _fact(path: Path, category: str, actions: tuple[str, ...], name: str, value: Any) -> Fact:
+def read_fact(path: Path, category: str, actions: tuple[str, ...], name: str, value: Any) -> Fact:
     if isinstance(value, bool):
         value = "yes" if value else "no"
     elif isinstance(value, int | Decimal):
@@ -221,9 +252,9 @@ def _degrees(row: Section, name: str, most: int) -> float:
     return float(value)
 
 
-def _periods(row: Section, tz: str | None) -> tuple[When, ...]:
+def _periods(row: Section, tz: str | None, name: str = "available") -> tuple[When, ...]:
     periods = []
-    for part in row.sections("available", MAX_PERIODS):
+    for part in row.sections(name, MAX_PERIODS):
         part.knows("from", "until")
         start, end = part.moment("from"), part.moment("until")
         if tz is None:
@@ -234,6 +265,82 @@ def _periods(row: Section, tz: str | None) -> tuple[When, ...]:
             raise part.wrong("until", f"{end} is not after {start}", "until is the first moment it is gone again.")
         periods.append(period)
     return tuple(periods)
+
+
+def _counts_once(row: Section, per: str, actions: tuple[str, ...], slots: Slots | None) -> None:
+    """Raises Wrong for two ways to count at once, or one that does not fit."""
+    if "fleet" in row and "stock" in row:
+        raise row.wrong(
+            "stock", "stock is sold for good, a fleet comes back: it cannot be both", "Take one of the lines away."
+        )
+    if slots is not None and "stock" in row:
+        raise row.wrong("stock", "slots are counted by themselves", "Write fleet = 2 if one slot takes two customers.")
+    if "fleet" in row and slots is None and per not in TIME_UNITS:
+        raise row.wrong(
+            "fleet", f"how long one is away is not known where the price is per {per}", 'Write per = "day", or slots.'
+        )
+    if "turnaround" in row and "fleet" not in row and slots is None:
+        raise row.wrong("turnaround", "only a fleet or slots need it", "Take the line away, or write fleet = 1.")
+    if "closed" in row and slots is None:
+        raise row.wrong("closed", "only a calendar of slots is closed", "Add slots, or use available.")
+    if slots is not None and "available" in row:
+        raise row.wrong("available", "slots say when it is to be had", "Use closed for the days off.")
+    if slots is not None and "buy" in actions:
+        raise row.wrong("slots", "what is bought has no slots", 'Write action = "book", "hire" or "repair".')
+
+
+def _slots(row: Section, tz: str | None) -> Slots | None:
+    parts = row.sections("slots", MAX_PERIODS)
+    if not parts:
+        return None
+    if tz is None:
+        raise Wrong(parts[0].path, "the time zone is missing", 'Write tz = "Europe/Paris" at the top of the file.')
+    many = row.whole("fleet", 1, MAX_COUNT, 1)
+    return Slots(tz, tuple(_slot_rule(part) for part in parts), _periods(row, tz, "closed"), many)
+
+
+def _slot_rule(part: Section) -> SlotRule:
+    part.knows("days", "date", "from", "until", "length")
+    if "date" in part and "days" in part:
+        raise part.wrong("date", "a date and days of the week", "Write one of them.")
+    start, end = _clock(part, "from"), _clock(part, "until")
+    if end <= start:
+        raise part.wrong("until", "it is not after from", 'Write from = "08:00", until = "17:00".')
+    length = end - start
+    if "length" in part:
+        length = part.duration("length", 5 * 60, 24 * 3600, "1h") // 60
+        if length > end - start:
+            raise part.wrong("length", "it does not fit between from and until")
+    day = _day(part, "date") if "date" in part else None
+    return SlotRule(start, end, length, _weekdays(part) if "days" in part else frozenset(range(7)), day)
+
+
+def _clock(part: Section, name: str) -> int:
+    """Minutes after midnight of `08:30`; 24:00 is the end of the day."""
+    value = part.need(name, '"08:00"')
+    text = value.isoformat(timespec="minutes") if hasattr(value, "isoformat") and hasattr(value, "hour") else value
+    found = re.fullmatch(r"([01]?[0-9]|2[0-4]):([0-5][0-9])", text.strip()) if isinstance(text, str) else None
+    minutes = int(found[1]) * 60 + int(found[2]) if found else -1
+    if not 0 <= minutes <= 24 * 60:
+        raise part.wrong(name, f"{shown(value)} is no time of day", f'Write {name} = "08:00", up to "24:00".')
+    return minutes
+
+
+def _day(part: Section, name: str) -> date:
+    text = part.moment(name)
+    found = local_time(text)
+    assert found is not None
+    return found.date()
+
+
+def _weekdays(part: Section) -> frozenset[int]:
+    found = set()
+    for path, value in part.listed("days", '["sat", "sun"]'):
+        word = value.strip().lower()[:3] if isinstance(value, str) else ""
+        if word not in WEEKDAYS:
+            raise Wrong(path, f"{shown(value)} is no day of the week", f"Known are {', '.join(WEEKDAYS)}.")
+        found.add(WEEKDAYS.index(word))
+    return frozenset(found)
 
 
 # -------------------------------------------------------------------------------------------------- what it costs
@@ -253,12 +360,44 @@ def _discounts(row: Section, per: str) -> tuple[Discount, ...]:
     return tuple(found[at_least] for at_least in sorted(found, reverse=True))
 
 
+def _month_day(row: Section, name: str) -> tuple[int, int, int]:
+    """(year, month, day) of `2026-12-15`; of `12-15`, which is every year, the year is 0."""
+    value = row.need(name, '"12-15"')
+    if isinstance(value, str) and (found := re.fullmatch(r"([0-9]{2})-([0-9]{2})", value.strip())):
+        try:
+            date(2000, int(found[1]), int(found[2]))  # a leap year: 02-29 is a day
+        except ValueError:
+            raise row.wrong(name, f"{shown(value)} is no day of a year", 'Write "12-15": month, then day.') from None
+        return 0, int(found[1]), int(found[2])
+    day = _day(row, name)
+    return day.year, day.month, day.day
+
+
 @dataclass(frozen=True, slots=True)
 class _Extras:
     """What comes on top of an item's price, all in its currency."""
 
     currency: str
     per: str
+
+    def season(self, row: Section) -> Season:
+        row.knows("name", "from", "until", "days", "price")
+        first = last = None
+        if "from" in row or "until" in row:
+            first, last = _month_day(row, "from"), _month_day(row, "until")
+            if bool(first[0]) != bool(last[0]):
+                raise row.wrong("until", "one date has a year and the other has none", "Write both alike.")
+            if first == last or (first[0] and last < first):
+                raise row.wrong("until", "it is not after from", "until is the first day it no longer holds.")
+        elif "days" not in row:
+            raise Wrong(row.path, "when does this price hold?", 'Add from and until, or days = ["sat", "sun"].')
+        return Season(
+            minor=self._amount(row, "price"),
+            name=row.text("name", MAX_SEASON_NAME, "Winter") if "name" in row else None,
+            first=first,
+            last=last,
+            days=_weekdays(row) if "days" in row else frozenset(range(7)),
+        )
 
     def fee(self, row: Section) -> ItemFee:
         row.knows("name", "amount", "per", "only")

@@ -4,9 +4,12 @@ Pure: the time and what is left of the stock are arguments. Whether an item answ
 the very offer that would be sent, so vendor and person see the same.
 """
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from node.money import format_minor
 from protocol.categories import canonical, is_below, matches_pattern
@@ -15,11 +18,11 @@ from protocol.match import WHOLE_TIME, Facts, Match, Unmet, match, match_facts, 
 from protocol.offer import Cancellation, Fee, Line, Offer, Option
 from protocol.properties import canonical_name, property_def
 from protocol.span import names_day_only, span
-from protocol.terms import MAX_MINOR, Fact, Money, Policy, When, Where
+from protocol.terms import MAX_MINOR, Fact, Money, Policy, When, Where, local_time
 
-from .counting import count_of, time_to_offer
+from .counting import count_of, days_of, slots_within, time_to_offer
 from .section import show_duration
-from .shelf import MIN_VALID, Cancelling, Catalogue, Item, Spot
+from .shelf import MIN_VALID, Cancelling, Catalogue, Counted, Item, Left, Spot
 
 MAX_LINE: Final = 1_000_000
 """Units in a line of an offer."""
@@ -27,18 +30,27 @@ MAX_LINE: Final = 1_000_000
 MAX_DEVIATIONS: Final = 32
 """An offer cannot list more, and one that hides some is not made."""
 
+MOST_DAYS_PRICED: Final = 1100
+"""Days or nights (and 24 times as many hours) that are priced one by one where there are seasons: three years."""
+
+MOST_SLOTS: Final = 8
+"""Other free slots that stand beside the one offered: what is read at a glance."""
+
 REASONS: Final = (
     "late",  # the wish no longer collects offers
     "old",  # older than the catalogue's answer_within
     "category",  # nothing of that kind here
     "action",  # of that kind, but not to rent (buy, ...)
+    "words",  # nothing in a long list is called like that
     "must",  # `must:<property>`: the closest item fails it; `must:other` for a property nobody described
     "place",
     "time",  # not to be had then, or the wish does not say when and the price is per day
     "notice",  # too soon to get it ready
     "minimum",
     "maximum",
-    "stock",
+    "stock",  # sold, or promised to others
+    "booked",  # all of the fleet is away then, or no slot is free
+    "share",  # more than one stranger gets at once, though there are as many
     "deviations",  # more of them than an offer can list
     "limit",  # the price would be above what the wish names
 )
@@ -67,13 +79,11 @@ class Pass:
     """One of REASONS; for a must with its property: `must:drive`."""
 
 
-def quote(
-    catalogue: Catalogue, intent: Intent, *, wish_at: int, now: int, stock_left: Callable[[str], int | None]
-) -> Quote | Pass:
-    """The best offer: what matches with the least weighted deviations, then the cheapest, then the first in the file.
+def quote(catalogue: Catalogue, intent: Intent, *, wish_at: int, now: int, left: Left) -> Quote | Pass:
+    """The best offer: what matches with the least weighted deviations, then (in long lists) what is most called as the
+    wish says, then the cheapest, then the first in the file.
 
-    `wish_at` and `now` are instants (seconds UTC); `stock_left` says how many of an item are not held or sold (None:
-    what the catalogue says). Never raises on what a wish can say.
+    `wish_at` and `now` are instants (seconds UTC). Never raises on what a wish can say.
     """
     if intent.offers_by is not None and now >= intent.offers_by:
         return Pass("late")
@@ -87,18 +97,33 @@ def quote(
         if not listens and not is_below(item.category, canonical(intent.category)):
             continue
         try:
-            found.append(_Attempt(catalogue, item, intent, now, stock_left).candidate())
+            found.append(_Attempt(catalogue, item, intent, now, left).candidate())
         except _No as no:
             closest = max(closest, Pass(no.reason), key=_progress)
+    for one in catalogue.lists:
+        near, reason = one.candidates(intent, listens)
+        closest = max(closest, Pass(reason), key=_progress)
+        for item, likeness in near:
+            try:
+                found.append(replace(_Attempt(catalogue, item, intent, now, left).candidate(), likeness=likeness))
+            except _No as no:
+                closest = max(closest, Pass(no.reason), key=_progress)
     if not found:
         return closest
-    return min(found, key=lambda one: rank_key(intent, one.found, one.quote.offer.total)).quote
+    return min(found, key=lambda one: _rank(intent, one)).quote
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
     quote: Quote
     found: Match
+    likeness: float = 1.0
+    """How much of the wish's words a line of a long list has."""
+
+
+def _rank(intent: Intent, one: _Candidate) -> tuple[object, ...]:
+    answers, over, penalty, *price = rank_key(intent, one.found, one.quote.offer.total)
+    return (answers, over, penalty, -one.likeness, *price)
 
 
 def _progress(passed: Pass) -> int:
@@ -116,14 +141,13 @@ class _No(Exception):
 class _Attempt:
     """One item held against one wish."""
 
-    def __init__(
-        self, catalogue: Catalogue, item: Item, intent: Intent, now: int, stock_left: Callable[[str], int | None]
-    ) -> None:
+    def __init__(self, catalogue: Catalogue, item: Item, intent: Intent, now: int, left: Left) -> None:
         self._catalogue = catalogue
         self._item = item
         self._intent = intent
         self._now = now
-        self._stock_left = stock_left
+        self._left = left
+        self._other_slots: tuple[When, ...] = ()
 
     def candidate(self) -> _Candidate:
         """Raises _No."""
@@ -148,10 +172,7 @@ class _Attempt:
         priced = self._priced(replace(bare, when=when))
         found = match(intent, priced)
         self._judge(found.unmet)
-        left = self._stock_left(item.key)
-        left = item.stock if left is None else left
-        if left is not None and intent.quantity > left:
-            raise _No("stock")
+        self._check_left(when)
         if len(found.deviates) > MAX_DEVIATIONS:
             raise _No("deviations")
         if found.over_limit:
@@ -162,6 +183,14 @@ class _Attempt:
     def _judge(self, unmet: tuple[Unmet, ...]) -> None:
         if unmet:
             raise _No(_reason(self._item, self._intent, unmet))
+
+    def _check_left(self, when: When | None) -> None:
+        item, wanted = self._item, self._intent.quantity
+        left = self._left(item, taken_span(item, when))
+        if left is not None and wanted > left:
+            raise _No("booked" if item.comes_back else "stock")
+        if item.share is not None and wanted > item.share:
+            raise _No("share")
 
     # ------------------------------------------------------------------------------------------- place and time
 
@@ -183,6 +212,8 @@ class _Attempt:
     def _when(self) -> tuple[When | None, int]:
         """The time to offer, and for how many seconds the offer may stand."""
         item, asked, valid_for = self._item, self._intent.when, self._catalogue.valid_for
+        if item.slots is not None:
+            return self._slot()
         if asked is None:
             if item.timed:
                 raise _No("time")
@@ -201,6 +232,38 @@ class _Attempt:
             raise _No("notice")
         return when, valid_for
 
+    def _slot(self) -> tuple[When, int]:
+        """The first free slot in the time asked for; others that are free become options without a price."""
+        item, asked = self._item, self._intent.when
+        assert item.slots is not None
+        first, last = self._now, self._now + 30 * 86_400
+        if asked is not None:
+            wanted = span(asked)
+            if wanted is None:
+                raise _No("time")
+            flex = asked.flex or 0
+            first, last = max(self._now, wanted[0] - flex), wanted[1] + flex
+        ready = self._now + item.notice + MIN_VALID
+        reason, free = "time", []
+        for slot in slots_within(item.slots, first, last):
+            start = span(slot)
+            if start is None or start[0] < ready:
+                reason = "notice" if reason == "time" else reason
+                continue
+            left = self._left(item, taken_span(item, slot))
+            if left is not None and left < self._intent.quantity:
+                reason = "booked"
+                continue
+            free.append(slot)
+            if len(free) > MOST_SLOTS:
+                break
+        if not free:
+            raise _No(reason)
+        start = span(free[0])
+        assert start is not None
+        self._other_slots = tuple(free[1:])
+        return free[0], min(self._catalogue.valid_for, start[0] - item.notice - self._now)
+
     # --------------------------------------------------------------------------------------------------- price
 
     def _priced(self, bare: Offer) -> Offer:
@@ -212,9 +275,8 @@ class _Attempt:
             raise _No("minimum")
         if times * quantity > MAX_LINE or (item.maximum is not None and counted > item.maximum):
             raise _No("maximum")
-        many = f" ({quantity} x {_units(times, item.per)})" if item.timed and quantity > 1 else ""
-        amount = times * quantity * item.minor
-        lines = [Line(item.title + many, times * quantity, item.per, item.minor, amount)]
+        lines = self._lines(bare.when, times)
+        amount = sum(line.amount for line in lines)
         discount = next((one for one in item.discounts if one.at_least <= counted), None)
         off = amount * discount.per_mille // 1000 if discount else 0
         if discount and off:
@@ -231,6 +293,8 @@ class _Attempt:
         options = tuple(
             Option(option.name, option.title, option.minor * self._factor(option.per, times)) for option in item.options
         )
+        room = 32 - len(options)
+        options += tuple(Option(slot_option(slot), _slot_words(slot), 0) for slot in self._other_slots[:room])
         if max(amount, total, *(option.amount for option in options)) > MAX_MINOR:  # a fee is a part of the total
             raise _No("maximum")
         cancellation, policies = self._cancellation(bare, total)
@@ -243,6 +307,35 @@ class _Attempt:
             cancellation=cancellation,
             policies=(*self._catalogue.policies, *policies),
         )
+
+    def _lines(self, when: When | None, times: int) -> list[Line]:
+        """The item's price: one line, or one for each season it reaches into."""
+        item, quantity = self._item, self._intent.quantity
+        counts: dict[tuple[int, str | None], int] = {}
+        if item.seasons and item.timed and when is not None:
+            if times > MOST_DAYS_PRICED * (24 if item.per == "hour" else 1):
+                raise _No("maximum")
+            for day in days_of(item.per, when, times):
+                price = item.price_on(day)
+                counts[price] = counts.get(price, 0) + 1
+        elif item.seasons:
+            counts[item.price_on(self._day(when))] = times
+        else:
+            counts[item.minor, None] = times
+        lines = []
+        for (minor, season), units in counts.items():
+            many = f" ({quantity} x {_units(units, item.per)})" if item.timed and quantity > 1 else ""
+            title = f"{item.title}, {season}{many}" if season else item.title + many
+            lines.append(Line(title, units * quantity, item.per, minor, units * quantity * minor))
+        return lines
+
+    def _day(self, when: When | None) -> date:
+        """The day a job or a piece is for: that of its time, or else today."""
+        start = local_time(when.start) if when is not None else None
+        if start is not None:
+            return start.date()
+        zone = ZoneInfo(self._item.tz) if self._item.tz is not None else UTC
+        return datetime.fromtimestamp(self._now, zone).date()
 
     def _factor(self, per: str, times: int) -> int:
         if per == "once":
@@ -260,6 +353,41 @@ class _Attempt:
         steps = [] if terms.free_until is None else [Cancellation(max(0, start[0] - terms.free_until), 0)]
         steps.append(Cancellation(max(0, start[0]), fee))
         return tuple(step for step in steps if step.until > self._now), ()
+
+
+def taken_span(item: Counted, when: When | None) -> tuple[int, int] | None:
+    """The instants for which a deal about this time takes one of what comes back; None: for good."""
+    if not item.comes_back or when is None:
+        return None
+    found = span(when)
+    return None if found is None else (found[0], found[1] + item.turnaround)
+
+
+def slot_option(slot: When) -> str:
+    """The name of the option that chooses this slot: slot_20270320_1000_1200 (the end may be 2400)."""
+    start, end = local_time(slot.start), local_time(slot.end)
+    assert start is not None
+    assert end is not None
+    closing = "2400" if end.date() > start.date() else f"{end:%H%M}"
+    return f"slot_{start:%Y%m%d_%H%M}_{closing}"
+
+
+def slot_of(option: str, tz: str) -> When | None:
+    """The slot an option of ours chooses; None for another option."""
+    found = _SLOT.fullmatch(option)
+    if found is None:
+        return None
+    day, start, end = found.groups()
+    first = datetime.strptime(f"{day}{start}", "%Y%m%d%H%M")
+    last = first.replace(hour=0, minute=0) + timedelta(hours=int(end[:2]), minutes=int(end[2:]))
+    return When(first.isoformat(timespec="minutes"), last.isoformat(timespec="minutes"), tz)
+
+
+_SLOT: Final = re.compile(r"slot_([0-9]{8})_([0-9]{4})_([0-9]{4})")
+
+
+def _slot_words(slot: When) -> str:
+    return f"Instead: {slot.start.replace('T', ' ')} to {slot.end[-5:]}"
 
 
 def _chosen_props(item: Item, intent: Intent) -> tuple[Fact, ...]:

@@ -1,27 +1,29 @@
-"""The vendor: listens, answers from its catalogue or by hand, keeps its word.
+"""The vendor: listens, answers from its catalogue, by its programs or by hand, keeps its word.
 
 Every revision of a wish is dealt with once, and what was decided is stored with the offer itself: a vendor that is
 killed between deciding and sending sends the same offer when it is back, and no second one.
 """
 
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import trio
 
 from protocol.board import Board, Heard
 from protocol.categories import divisions_of_pattern
-from protocol.deal import Accept, Confirm, Reject
+from protocol.deal import Accept, Confirm, Decline, Reject
 from protocol.errors import Refused
 from protocol.exchange import Outcome, Side, State, Talk
 from protocol.intent import Intent
 from protocol.keys import BoxKey, SigningKey
-from protocol.limits import MAX_LIFE, STOCK_HOLD, THREAD_GRACE
+from protocol.limits import MAX_LIFE, THREAD_GRACE
 from protocol.mailbox import channel
 from protocol.message import Message
 from protocol.offer import Offer, OfferWithdraw
@@ -33,11 +35,14 @@ from ..delivery import Delivery
 from ..events import EventLog
 from ..mailbox import Inboxes
 from ..policy import routes_via
-from ..store import AnsweredRow, Room, Store, Tx
+from ..store import AnsweredRow, HoldRow, Room, Store, Tx
 from ..threads import End, LiveThread, Threads, keep_posted, make_end, new_thread, thread_id
 from ..trouble import Trouble, refused
 from .catalogue import Catalogue
-from .quote import Quote, quote
+from .programs import Program, Programs
+from .quote import Quote, quote, taken_span
+from .stock import ProgramStock, Stock, slots_chosen, time_of
+from .tallies import matched, slowness
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -56,8 +61,11 @@ AGREE_AGAIN = 300
 MOST_LATER = 10_000
 """Wishes that wait for their turn because they ask us to spread our answers. Beyond it they are answered at once."""
 
-TAKER_WINDOW = 3600
-"""Seconds for which a deal counts against whoever made it: see `_share`."""
+TALLIES_KEPT = 400 * 86_400
+"""Seconds: a year to compare with the one before."""
+
+BY_PROGRAM = "program:"
+"""Leads, in why a wish was answered as it was, the name of the program that did."""
 
 
 class VendorRole:
@@ -87,7 +95,25 @@ class VendorRole:
         self._clock = clock
         self._chance = chance
         self._key = key
-        self.catalogue = catalogue
+        self.stock = Stock()
+        self.stock.catalogue = catalogue
+        self.programs = Programs()
+        self.programs.on_change = self._programs_changed
+        self.programs.on_unanswered = self._program_failed
+        self.divisions_changed: Callable[[], None] = lambda: None
+        """Told when there is more or less to listen to; set by whoever joins topics."""
+        self.view_of: Callable[[Message], dict[str, Any]] = lambda _wish: {}
+        """How a wish looks to a program; set by the desk."""
+        self.view_of_accept: Callable[[LiveThread, Talk], dict[str, Any]] = lambda _live, _talk: {}
+        self.catalogue_trouble: str | None = None
+        """Why the file as it stands now is not used, and the one before it still is."""
+        self._heard_at: dict[bytes, float] = {}
+        """Revision -> steady time it came: how long we take is counted."""
+        self._give_up: list[Message] = []
+        """Wishes that no program is asked about any more, and that wait to be passed over."""
+        self._nursery: trio.Nursery | None = None
+        self._undecided: dict[bytes, tuple[LiveThread, Talk]] = {}
+        """Accepts that somebody must decide: a person, or a program."""
         self._routes = routes
         self._is_ours = is_ours
         self._answered: dict[bytes, AnsweredRow] = {}
@@ -110,11 +136,33 @@ class VendorRole:
         return self._key.public
 
     @property
+    def catalogue(self) -> Catalogue | None:
+        return self.stock.catalogue
+
+    @property
     def divisions(self) -> tuple[str, ...]:
-        """What the catalogue makes this node listen to."""
-        if self.catalogue is None:
-            return ()
-        return tuple(sorted({d for pattern in self.catalogue.categories for d in divisions_of_pattern(pattern)}))
+        """What the catalogue and the programs make this node listen to."""
+        patterns = self.catalogue.categories if self.catalogue is not None else ()
+        return tuple(sorted({d for p in patterns for d in divisions_of_pattern(p)} | self.programs.divisions))
+
+    @property
+    def answers_by_itself(self) -> bool:
+        return self.catalogue is not None or self.programs.any_here
+
+    async def use(self, catalogue: Catalogue) -> None:
+        """From now on this one. Open wishes that were passed over are looked at again: there may be more to offer."""
+        async with self._one_at_a_time:
+            self.stock.catalogue = catalogue
+            again = [
+                revision
+                for revision, row in self._answered.items()
+                if row.offer is None and not row.why.startswith(BY_PROGRAM) and self._board.get(revision) is not None
+            ]
+            await self._store.transact(lambda tx: tx.forget_answers(again))
+            for revision in again:
+                del self._answered[revision]
+        self.divisions_changed()
+        self._queue_was_full = True
 
     def answer_to(self, revision: bytes) -> AnsweredRow | None:
         """What we made of a revision of a wish."""
@@ -124,14 +172,23 @@ class VendorRole:
 
     async def restore(self) -> None:
         """At start, before anything runs: an accept that comes first of all takes its stock like any other."""
-        for row in await self._store.transact(lambda tx: tx.answered()):
+
+        def load(tx: Tx) -> list[AnsweredRow]:
+            self.stock.load(tx)
+            for name, patterns in tx.metas("program:").items():
+                self.programs.remember(name.removeprefix("program:"), tuple(patterns.split()))
+            return tx.answered()
+
+        for row in await self._store.transact(load):
             self._note(row)
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled: answer wishes, those on the board first, and accepts that a crash left open."""
+        self.divisions_changed()
         task_status.started()
         async with trio.open_nursery() as nursery:
-            for _ in range(ANSWERED_AT_ONCE if self.catalogue is not None else 0):
+            self._nursery = nursery
+            for _ in range(ANSWERED_AT_ONCE):
                 nursery.start_soon(self._answer_wishes)
             nursery.start_soon(self._answer_later)
             nursery.start_soon(self._stay_agreed)
@@ -142,7 +199,7 @@ class VendorRole:
                             nursery.start_soon(self._decide, live, talk)
                         elif talk.superseded is not None:
                             nursery.start_soon(self._reject_superseded, live, talk.superseded)
-            self._queue_was_full = self.catalogue is not None  # what is on the board was heard in a former life
+            self._queue_was_full = True  # what is on the board was heard in a former life
             while True:
                 self._look_at_board()
                 await self._events.rest(self._next_due)
@@ -150,6 +207,14 @@ class VendorRole:
 
     async def _tick(self) -> None:
         now = self._clock.now()
+        self.programs.tick()
+        while self._give_up:
+            await self._answer(self._give_up.pop(), f"{BY_PROGRAM}gave_up")
+        for live, talk in list(self._undecided.values()):
+            self._ask_about(live, talk)
+        if lapsed := self.stock.lapse(now):
+            await self._store.transact(lambda tx: tx.release_all([hold.accept for hold in lapsed]))
+            self.counters["holds_over"] += len(lapsed)
         for live in self._threads:
             if live.side is not Side.VENDOR or live.lock.locked():
                 continue
@@ -164,9 +229,9 @@ class VendorRole:
 
     def _next_due(self) -> float:
         """The hour at which the next tick has something to do; one that is past: at once."""
-        if self._queue_was_full:
+        if (self._queue_was_full and self.answers_by_itself) or self.programs.is_busy or self._give_up:
             return 0
-        times: list[float] = []
+        times: list[float] = [self.stock.ledger.next_lapse]
         for live in self._threads:
             if live.side is Side.VENDOR:
                 due = live.thread.due()
@@ -187,6 +252,9 @@ class VendorRole:
 
     def forget_passed(self) -> None:
         """What was passed over and has left the board leaves the memory too; the store knows it for a while longer."""
+        self.programs.forget(lambda revision: self._board.get(revision) is not None)
+        for revision in [revision for revision in self._heard_at if self._board.get(revision) is None]:
+            del self._heard_at[revision]
         for revision, row in list(self._answered.items()):
             if row.offer is None and self._board.get(revision) is None:
                 del self._answered[revision]
@@ -201,8 +269,10 @@ class VendorRole:
             live = self._threads.get(thread_id(message.root, message.author, self._key.public))
             if live is not None:
                 live.thread.add(message, self._clock.now())
-        elif self.catalogue is not None and not self._queue_was_full:
-            self._enqueue(message)
+        else:
+            self._heard_at[message.id] = self._clock.steady()
+            if self.answers_by_itself and not self._queue_was_full:
+                self._enqueue(message)
 
     def _enqueue(self, message: Message) -> None:
         try:
@@ -213,13 +283,14 @@ class VendorRole:
 
     def _look_at_board(self) -> None:
         """Once there is room again: what did not fit into the queue."""
-        if not self._queue_was_full or self._queue_in.statistics().current_buffer_used:
+        if not self._queue_was_full or not self.answers_by_itself or self._queue_in.statistics().current_buffer_used:
             return
         if self._store.room is Room.FULL:
             return
         self._queue_was_full = False
         for posting in self._board:
-            waits = posting.message.id in self._answered or posting.message.id in self._waiting
+            id = posting.message.id
+            waits = id in self._answered or id in self._waiting or self.programs.is_asked(id)
             if posting.is_open and not waits and not self._queue_was_full:
                 self._enqueue(posting.message)
 
@@ -229,10 +300,10 @@ class VendorRole:
                 continue
             assert isinstance(message.body, Intent)
             if not message.body.spread:
-                await self._answer(message)
+                await self._consider(message)
             elif len(self._later) >= MOST_LATER:
                 self.counters["spread_full"] += 1
-                await self._answer(message)
+                await self._consider(message)
             else:
                 due = self._clock.steady() + self._chance.choices.uniform(0, message.body.spread)
                 heappush(self._later, (due, message.id, message))
@@ -250,11 +321,21 @@ class VendorRole:
                 continue
             _, id, message = heappop(self._later)
             self._waiting.discard(id)
-            await self._answer(message)
+            await self._consider(message)
 
-    async def _answer(self, message: Message) -> None:
-        """Quote from the catalogue, or pass over in silence, counted."""
-        assert self.catalogue is not None
+    async def _consider(self, message: Message) -> None:
+        """Programs first, one after the other; then the catalogue."""
+        program = self.programs.program_for(message)
+        if program is not None:
+            if not self.programs.ask(program, "wish", message, self.view_of(message)):
+                self.counters["program_full"] += 1
+                self._queue_was_full = True
+        elif self.catalogue is not None:
+            await self._answer(message)
+        # Otherwise it stays on the board: whoever is to answer it is away, or rests.
+
+    async def _answer(self, message: Message, passed: str | None = None) -> None:
+        """Quote from the catalogue, or pass over, counted. `passed`: why a program did."""
         assert isinstance(message.body, Intent)
         async with self._one_at_a_time:  # or two tasks could promise the same last car
             now = self._clock.now()
@@ -265,30 +346,112 @@ class VendorRole:
                 self.counters["disk_full"] += 1
                 self._queue_was_full = True  # it stays on the board, and we come back to it
                 return
-            left = await self._store.transact(lambda tx: self._stock_left(tx, now))
-            found = quote(self.catalogue, message.body, wish_at=message.head.at, now=now, stock_left=left.get)
-            if not isinstance(found, Quote):
-                self.counters[f"passed_{found.reason}"] += 1
-                row = AnsweredRow(message.id, self._key.public, None, found.reason, None, 0)
-                await self._store.transact_foreign(lambda tx: tx.add_answered(row, now))
-                self._note(row)
-                return
-            try:
-                await self._offer(
-                    message, found.offer, found.valid_for, found.item, found.count, self.catalogue.contact
-                )
-                self.counters["offered"] += 1
-            except Trouble as trouble:  # a catalogue entry that fits no message: its owner must see it
-                self.counters["passed_unspeakable"] += 1
-                log.warning("an offer could not be made", item=found.item, why=trouble.code)
+            catalogue, reason = self.catalogue, passed or "category"
+            if catalogue is not None:
+                found = quote(catalogue, message.body, wish_at=message.head.at, now=now, left=self.stock.left(now))
+                if isinstance(found, Quote):
+                    await self._offer_quote(message, found, catalogue)
+                    return
+                reason = passed or found.reason
+            if self.programs.is_resting_for(message) or self.programs.expected(message.body.category):
+                return  # a program that is away may have something yet
+            await self._pass(message, reason, now)
 
-    def _stock_left(self, tx: Tx, now: int) -> dict[str, int | None]:
-        """How many of each item we could promise to one stranger."""
-        assert self.catalogue is not None
-        return {
-            item.key: None if item.stock is None else min(_share(item.stock), item.stock - tx.held(item.key, now))
-            for item in self.catalogue.items
-        }
+    async def _offer_quote(self, message: Message, found: Quote, catalogue: Catalogue) -> None:
+        try:
+            await self._offer(
+                message, found.offer, found.valid_for, found.item, found.count, catalogue.contact, "offered"
+            )
+            self.counters["offered"] += 1
+        except Trouble as trouble:  # a catalogue entry that fits no message: its owner must see it
+            self.counters["passed_unspeakable"] += 1
+            log.warning("an offer could not be made", item=found.item, why=trouble.code)
+
+    async def _pass(self, message: Message, reason: str, now: int) -> None:
+        self.counters[f"passed_{reason}"] += 1
+        row = AnsweredRow(message.id, self._key.public, None, reason, None, 0)
+
+        def work(tx: Tx) -> None:
+            if tx.add_answered(row, now):
+                tx.tally(now, "heard", *(["matched"] if matched(reason) else []), f"passed:{reason}")
+
+        await self._store.transact_foreign(work)
+        self._heard_at.pop(message.id, None)
+        self._note(row)
+
+    # ---------------------------------------------------------------------------------------------------- programs
+
+    def _programs_changed(self) -> None:
+        self.divisions_changed()
+        self._events.announce()  # or the tick sleeps on
+        self._queue_was_full = True  # it may want what is on the board
+
+    def _program_failed(self, wish: Message, for_good: bool) -> None:
+        if for_good:
+            self._give_up.append(wish)
+        self._queue_was_full = True
+
+    async def program_passes(self, program: Program, wish: Message, why: str) -> None:
+        """It has nothing for this wish: the next one is asked, then the catalogue."""
+        reason = f"{BY_PROGRAM}{program.name}:{why}"
+        if self.programs.program_for(wish) is not None:
+            await self._consider(wish)
+        else:
+            await self._answer(wish, reason)
+
+    async def program_offers(
+        self, program: Program, wish: Message, offer: Offer, valid_for: int, stock: ProgramStock | None, count: int
+    ) -> Message:
+        """Raises Trouble if it cannot be offered."""
+        async with self._one_at_a_time:
+            now = self._clock.now()
+            posting = self._board.get(wish.id)
+            if posting is None or not posting.is_open or now >= wish.head.exp:
+                raise refused("closed", "this wish is not open any more")
+            if isinstance(wish.body, Intent) and wish.body.offers_by is not None and now >= wish.body.offers_by:
+                raise refused("late", "this wish no longer collects offers")
+            item = None
+            if stock is not None:
+                left = self.stock.left(now)(stock, taken_span(stock, offer.when))
+                if left is not None and left < count:
+                    raise refused("sold_out", f"of {stock.key} there are {left} left, and {count} are wanted")
+                if count > stock.share:
+                    raise refused("share", f"one stranger gets at most {stock.share} of {stock.key}", "per_stranger")
+                item = stock.key
+                said = {
+                    "many": stock.many,
+                    "comes_back": stock.comes_back,
+                    "turnaround": stock.turnaround,
+                    "per_stranger": stock.per_stranger,
+                }
+                key, text = f"stock:{stock.key}", json.dumps(said)
+                await self._store.transact(lambda tx: tx.put_meta(key, text))
+            why = f"{BY_PROGRAM}{program.name}"
+            made = await self._offer(wish, offer, valid_for, item, count, program.contact, why)
+        self.counters["offered"] += 1
+        return made
+
+    def _ask_about(self, live: LiveThread, talk: Talk) -> None:
+        """Have an accept decided by the program that made the offer, if it is here."""
+        accept = talk.accept
+        if accept is None or talk.state is not State.ACCEPTED or talk.answer is not None:
+            self._undecided.pop(talk.offer.id, None)
+            return
+        program = self._program_of(talk)
+        if program is None or program.rests_until > trio.current_time() or self.programs.is_asked(accept.id):
+            return
+        if not program.decides:
+            self._undecided.pop(talk.offer.id, None)
+            if self._nursery is not None:
+                self._nursery.start_soon(partial(self._settle, live, talk, confirm=True))
+        elif self.programs.may_ask_about(accept.id):
+            self.programs.ask(program, "accept", accept, self.view_of_accept(live, talk))
+
+    def _program_of(self, talk: Talk) -> Program | None:
+        row = self._by_offer.get(talk.offer.id)
+        if row is None or not row.why.startswith(BY_PROGRAM):
+            return None
+        return self.programs.get(row.why.removeprefix(BY_PROGRAM))
 
     # ---------------------------------------------------------------------------------------------------- offering
 
@@ -304,15 +467,16 @@ class VendorRole:
             posting = self._board.get(message.id)
             if posting is None or not posting.is_open or self._clock.now() >= message.head.exp:
                 raise refused("closed", "this wish is not open any more")
-            return await self._offer(message, offer, valid_for, None, 1, contact)
+            return await self._offer(message, offer, valid_for, None, 1, contact, "by hand")
 
     async def _offer(
-        self, wish: Message, offer: Offer, valid_for: int, item: str | None, count: int, contact: str
+        self, wish: Message, offer: Offer, valid_for: int, item: str | None, count: int, contact: str, why: str
     ) -> Message:
         now = self._clock.now()
         live, new_box = self._thread_for(wish, now)
         offer = replace(offer, reply=self._routes(await self._agree()))
         rows: list[AnsweredRow] = []
+        took = self._clock.steady() - self._heard_at.get(wish.id, self._clock.steady())
 
         def also(tx: Tx, message: Message) -> None:
             if new_box is not None:
@@ -321,8 +485,9 @@ class VendorRole:
             tx.add_message(
                 id=wish.id, root=wish.root, thread=None, mine=False, kind=wish.kind, now=now, frame=wish.frame
             )
-            row = AnsweredRow(wish.id, self._key.public, message.id, "offered", item, count)
-            tx.add_answered(row, now)
+            row = AnsweredRow(wish.id, self._key.public, message.id, why, item, count)
+            if tx.add_answered(row, now):
+                tx.tally(now, "heard", "matched", "offered", slowness(took))
             tx.put_meta(f"contact:{message.id.hex()}", contact)
             told = {"intent": wish.root.hex(), "offer": message.id.hex()}
             self._events.write(tx, "offer.made", told)
@@ -337,6 +502,7 @@ class VendorRole:
             self._threads.add_end(live.end)
             self._threads.add(live)
         keep_posted(self._board, live)
+        self._heard_at.pop(wish.id, None)
         self._note(rows[0])
         self._contacts[message.id] = contact
         self._events.announce()
@@ -434,6 +600,14 @@ class VendorRole:
             accept = talk.accept
             if move.after is State.LAPSED and accept is not None:
                 tx.release(accept.id)  # our confirm came too late: there is no contract, so the stock is free
+                self.stock.ledger.release(accept.id)
+            self._tally_move(tx, move.after, message)
+
+    def _tally_move(self, tx: Tx, after: State, message: Message) -> None:
+        names = [after.value.lower()]
+        if isinstance(message.body, Decline):
+            names.append(f"declined:{message.body.reason or 'no reason'}")
+        tx.tally(self._clock.now(), *names)
 
     async def received(self, live: LiveThread, message: Message, outcome: Outcome) -> None:
         self._events.announce()
@@ -450,7 +624,41 @@ class VendorRole:
             await self._delivery.post(live, "reject", body, answers=accept, exp=accept.head.exp)
 
     async def _decide(self, live: LiveThread, talk: Talk) -> None:
-        """Confirm an accept, or say why not. Stock is held while this is decided and for good once confirmed."""
+        """Hold stock for an accept, or say why not; then confirm at once, unless a person or a program decides."""
+        accept = talk.accept
+        assert accept is not None
+        row = self._by_offer.get(talk.offer.id)
+        by_program = row is not None and row.why.startswith(BY_PROGRAM)
+        program = self._program_of(talk)
+        waits = by_program and (program is None or program.decides)
+        if row is not None and row.why == "offered" and self.catalogue is not None:
+            waits = self.catalogue.confirm == "by hand"
+        await self._settle(live, talk, confirm=not waits)
+        if waits and talk.answer is None and talk.state is State.ACCEPTED:
+            self._undecided[talk.offer.id] = (live, talk)
+            told = {"intent": live.root.hex(), "offer": talk.offer.id.hex(), "contract": accept.id.hex()}
+            await self._events.add("accept.waits", told)
+            self._ask_about(live, talk)
+
+    async def decide(
+        self, live: LiveThread, talk: Talk, refusal: str | None, note: str | None = None, reference: str | None = None
+    ) -> None:
+        """What a person or a program decided about an accept. Raises Trouble if there is nothing to decide any more."""
+        if talk.accept is None or talk.state is not State.ACCEPTED or talk.answer is not None:
+            raise refused("state", f"this offer is {talk.state.value.lower()}", "Only an open accept can be decided.")
+        if refusal is not None:
+            async with self._one_at_a_time:
+                await self._refuse(live, talk, refusal, note)
+        else:
+            await self._settle(live, talk, confirm=True, note=note, reference=reference)
+        self._undecided.pop(talk.offer.id, None)
+        keep_posted(self._board, live)
+        self._events.announce()
+
+    async def _settle(
+        self, live: LiveThread, talk: Talk, *, confirm: bool, note: str | None = None, reference: str | None = None
+    ) -> None:
+        """Hold what an accept takes, at most ten minutes; refuse it if that cannot be; confirm it if it is time to."""
         accept = talk.accept
         assert accept is not None
         assert isinstance(accept.body, Accept)
@@ -462,50 +670,67 @@ class VendorRole:
                 log.error("an accept cannot be answered: the keys of its thread are not in this home")
                 return
             row = self._by_offer.get(talk.offer.id)
-            item, count = (row.item, row.count) if row is not None else (None, 1)
-            takers = {live.peer or "", live.source or ""} - {""}
-            refusal = await self._store.transact(lambda tx: self._try_hold(tx, accept.id, item, count, takers, now))
-            contact = await self._contact_for(talk.offer.id)
-            if refusal is not None:
-                await self._delivery.post(
-                    live,
-                    "reject",
-                    Reject(refusal),
-                    answers=accept,
-                    exp=accept.head.exp,
-                    also=self._tell_answer(live, talk),
-                )
-                self.counters[f"rejected_{refusal}"] += 1
-            else:
-                body = Confirm(contact, accept.id.hex()[:8].upper())
-
-                def also(tx: Tx, message: Message) -> None:
-                    if item is not None:
-                        tx.hold(accept.id, item, count, accept.head.exp, True)
-                    self._tell_answer(live, talk)(tx, message)
-
-                # It lives longer than the accept: a confirm that comes too late is answered, so that we learn of it.
-                exp = accept.head.exp + THREAD_GRACE
-                await self._delivery.post(live, "confirm", body, answers=accept, exp=exp, also=also)
-                self.counters["confirmed"] += 1
+            hold: HoldRow | None = None
+            if row is not None and row.item is not None:
+                hold, refusal = await self._try_hold(live, talk, row, now)
+                if refusal is not None:
+                    await self._refuse(live, talk, refusal)
+            if confirm and talk.answer is None:
+                await self._confirm(live, talk, hold, note, reference)
         keep_posted(self._board, live)
         self._events.announce()
 
-    def _try_hold(self, tx: Tx, accept: bytes, item: str | None, count: int, takers: set[str], now: int) -> str | None:
-        """Hold stock for an accept, or the reason why not. `takers`: who accepts, as far as that costs something: the
-        transport peer, and the subnet it was seen in."""
-        if item is None or self.catalogue is None:
-            return None
-        stock = next((entry.stock for entry in self.catalogue.items if entry.key == item), None)
-        if stock is not None:
-            if stock - tx.held(item, now, besides=accept) < count:
-                return "sold_out"
-            since = now - TAKER_WINDOW
-            if any(tx.taken(item, taker, since, besides=accept) + count > _share(stock) for taker in takers):
-                return "policy"
-        tx.hold(accept, item, count, now + STOCK_HOLD, False)
-        tx.put_takers(accept, item, count, sorted(takers), now, now - TAKER_WINDOW)
-        return None
+    async def _try_hold(
+        self, live: LiveThread, talk: Talk, row: AnsweredRow, now: int
+    ) -> tuple[HoldRow | None, str | None]:
+        accept, offer, item = talk.accept, talk.offer.body, row.item
+        assert accept is not None
+        assert isinstance(accept.body, Accept)
+        assert isinstance(offer, Offer)
+        assert item is not None
+        if slots_chosen(accept.body.options) > 1:
+            return None, "terms"
+        when = time_of(offer, accept.body.options)
+        takers = {live.peer or "", live.source or ""} - {""}
+        hold, refusal = await self._store.transact(
+            lambda tx: self.stock.try_hold(tx, accept.id, item, row.count, when, takers, now)
+        )
+        if hold is not None:
+            self.stock.ledger.put(hold)
+        return hold, refusal
+
+    async def _refuse(self, live: LiveThread, talk: Talk, why: str, note: str | None = None) -> None:
+        accept = talk.accept
+        assert accept is not None
+
+        def also(tx: Tx, message: Message) -> None:
+            tx.release(accept.id)
+            self._tell_answer(live, talk)(tx, message)
+
+        body = Reject(why, note)
+        await self._delivery.post(live, "reject", body, answers=accept, exp=accept.head.exp, also=also)
+        self.stock.ledger.release(accept.id)
+        self.counters[f"rejected_{why}"] += 1
+
+    async def _confirm(
+        self, live: LiveThread, talk: Talk, hold: HoldRow | None, note: str | None, reference: str | None
+    ) -> None:
+        accept = talk.accept
+        assert accept is not None
+        body = Confirm(await self._contact_for(talk.offer.id), reference or accept.id.hex()[:8].upper(), note)
+        kept: list[HoldRow] = []
+
+        def also(tx: Tx, message: Message) -> None:
+            if hold is not None:
+                kept.append(self.stock.keep(tx, hold, accept.head.exp))
+            self._tell_answer(live, talk)(tx, message)
+
+        # It lives longer than the accept: a confirm that comes too late is answered, so that we learn of it.
+        exp = accept.head.exp + THREAD_GRACE
+        await self._delivery.post(live, "confirm", body, answers=accept, exp=exp, also=also)
+        for row in kept:
+            self.stock.ledger.put(row)
+        self.counters["confirmed"] += 1
 
     async def _contact_for(self, offer: bytes) -> str:
         """The contact promised with the offer: what the catalogue says may have changed since."""
@@ -517,6 +742,8 @@ class VendorRole:
     def _tell_answer(self, live: LiveThread, talk: Talk) -> Callable[[Tx, Message], None]:
         def also(tx: Tx, message: Message) -> None:
             state = "confirmed" if message.kind == "confirm" else "rejected"
+            why = [f"rejected:{message.body.reason}"] if isinstance(message.body, Reject) else []
+            tx.tally(self._clock.now(), state, *why)
             told = {"intent": live.root.hex(), "offer": talk.offer.id.hex(), "state": state}
             if isinstance(message.body, Reject):
                 told["reason"] = message.body.reason
@@ -528,14 +755,21 @@ class VendorRole:
 
     async def _tell_state(self, live: LiveThread, offer: bytes, after: State) -> None:
         told = {"intent": live.root.hex(), "offer": offer.hex(), "state": after.value.lower()}
-        await self._events.add("offer.state", {**told, **live.why_ended(live.thread.talks[offer])})
+        accept = live.thread.talks[offer].accept
+        told.update(live.why_ended(live.thread.talks[offer]))
+
+        def work(tx: Tx) -> None:
+            if after is State.LAPSED and accept is not None:
+                tx.release(accept.id)  # nobody answered it in time: the stock is free
+            tx.tally(self._clock.now(), after.value.lower())
+            self._events.write(tx, "offer.state", told)
+
+        await self._store.transact(work)
+        if after is State.LAPSED and accept is not None:
+            self.stock.ledger.release(accept.id)
+        self._events.announce()
 
 
 def _over_at(live: LiveThread) -> int:
     """When a thread in which nothing is open is long over."""
     return max(talk.offer.head.exp for talk in live.thread.talks.values()) + THREAD_GRACE + 1
-
-
-def _share(stock: int) -> int:
-    """How many of an item one stranger may take within an hour: a wish costs nothing, and must not empty the shop."""
-    return max(1, (stock + 1) // 2) if stock else 0

@@ -16,7 +16,7 @@ NO_CONTACT: Final = "write here how to reach you"
 """Stands where a vendor named no contact: the file runs, and says what is missing."""
 
 _TOP: Final = """\
-# What you offer. The node answers matching wishes from this file; it is read when the node starts.
+# What you offer. The node answers matching wishes from this file, and reads it again when you change it.
 # Change prices, places and texts; take away what you do not have. A line that begins with # is a comment.
 # All fields, and how days and prices are counted: node/vendor/README.md
 

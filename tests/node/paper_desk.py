@@ -92,6 +92,11 @@ class PaperDesk:
         made = self.arrive(intent_id, **{"said": dict(offer), "state": "offered"})
         return {"offer": {**made, "total": offer["total"]}}
 
+    async def decide(
+        self, contract_id: str, confirm: bool, reason: str | None, note: str | None, reference: str | None
+    ) -> dict[str, Any]:
+        return {"contract": {"id": contract_id, "state": "confirmed" if confirm else "rejected"}}
+
     async def accept(
         self,
         offer_id: str,

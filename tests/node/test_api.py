@@ -248,6 +248,7 @@ async def test_the_document_describes_every_route(tmp_path: Path) -> None:
     assert document["openapi"].startswith("3.")
     assert set(document["paths"]) == {
         "/v1/preview",
+        "/v1/vendor/accepts/{id_text}",
         "/v1/ask",
         "/v1/wishes",
         "/v1/heard",

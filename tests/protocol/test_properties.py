@@ -63,7 +63,7 @@ class TestPacks:
 
     @every_def
     def test_are_well_formed(self, found: PropertyDef) -> None:
-        assert found.type in ("int", "bool", "choice", "text")
+        assert found.type in ("int", "bool", "choice", "text", "gtin")
         assert found.op in (("eq", "min", "max") if found.type == "int" else ("eq",))
         assert all(re.fullmatch(PROPERTY_NAME, name) for name in (found.name, *found.names))
         assert bool(found.values) == (found.type == "choice")

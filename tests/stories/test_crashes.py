@@ -101,7 +101,7 @@ async def check_one_deal(alice: Neighbour, bob: Neighbour, contract: dict[str, A
     rows = await alice.store.peek(lambda tx: tx.messages())
     kinds = [row.kind for row in rows if row.mine]
     assert [kinds.count(kind) for kind in ("intent", "accept", "intent.close")] == [1, 1, 1]
-    assert await bob.store.peek(lambda tx: tx.held("duster", 2**40)) == 1
+    assert await bob.store.peek(lambda tx: [row.count for row in tx.holds()]) == [1]
 
 
 @pytest.mark.parametrize("victim", ["Alice", "Bob"])

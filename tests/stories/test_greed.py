@@ -136,7 +136,7 @@ async def test_no_offer_is_made_that_would_be_refused(clock: MockClock) -> None:
         alice, bob = await town.open("Alice"), await town.open("Bob", catalogue=car_hire(stock=3))
         intent = (await alice.desk.ask({**SKIING, "quantity": 3}, 10))["intent"]["id"]
         await wait_heard(bob, intent)
-        await wait_until(bob, lambda node: node.vendor.counters["passed_stock"] == 1)
+        await wait_until(bob, lambda node: node.vendor.counters["passed_share"] == 1)
         (await alice.desk.ask({**SKIING, "quantity": 2}, 10))["intent"]["id"]
         await wait_until(bob, lambda node: node.vendor.counters["offered"] == 1)
 

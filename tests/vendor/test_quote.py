@@ -1,6 +1,5 @@
 """Alice wishes; Bob's catalogue answers with the best it has, exactly priced, or says why not."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from node.vendor.catalogue import load_catalogue, template
 from node.vendor.counting import count_of, time_to_offer
 from node.vendor.quote import REASONS, Pass, Quote, quote
-from node.vendor.shelf import Cancelling, Catalogue, Discount, Item, ItemFee, ItemOption, Spot
+from node.vendor.shelf import Cancelling, Catalogue, Discount, Item, ItemFee, ItemOption, Left, Spot, all_left
 from protocol.intent import ACTIONS, Intent
 from protocol.limits import MAX_LIFE
 from protocol.match import facts_of, match, match_facts
@@ -74,10 +73,8 @@ def want(name: str, value: object, op: str = "eq", weight: int | None = None) ->
     return Property(name, op, value, "want", weight=weight)
 
 
-def asked(
-    catalogue: Catalogue, intent: Intent, now: int = NOW, left: Callable[[str], int | None] = lambda key: None
-) -> Quote | Pass:
-    return quote(catalogue, intent, wish_at=now - 60, now=now, stock_left=left)
+def asked(catalogue: Catalogue, intent: Intent, now: int = NOW, left: Left = all_left) -> Quote | Pass:
+    return quote(catalogue, intent, wish_at=now - 60, now=now, left=left)
 
 
 def quoted(catalogue: Catalogue, intent: Intent, now: int = NOW) -> Quote:
@@ -250,7 +247,7 @@ class TestChoosing:
     def test_another_one_when_the_best_is_gone_or_too_dear(self) -> None:
         best = wish(want("drive", "awd"), limit=Money(20000, "EUR"))
         assert quoted(shop(), best).item == "clio"
-        gone = asked(shop(), wish(want("drive", "awd")), left={"duster": 0, "clio": 1}.get)
+        gone = asked(shop(), wish(want("drive", "awd")), left=lambda item, _span: {"duster": 0, "clio": 1}[item.key])
         assert isinstance(gone, Quote)
         assert gone.item == "clio"
         assert gone.offer.deviates == (Deviation("drive", "fwd"),)
@@ -306,16 +303,15 @@ class TestPassing:
 
     def test_old_wishes_are_left_alone_only_if_the_vendor_says_so(self) -> None:
         for answer_within, answered in ((None, True), (2 * DAY, True), (DAY, False)):
-            found = quote(
-                shop(answer_within=answer_within), wish(), wish_at=NOW - 2 * DAY, now=NOW, stock_left=lambda key: None
-            )
+            found = quote(shop(answer_within=answer_within), wish(), wish_at=NOW - 2 * DAY, now=NOW, left=all_left)
             assert isinstance(found, Quote) is answered
             assert answered or found == Pass("old")
 
     def test_what_is_left_goes_before_what_the_catalogue_says(self) -> None:
         three = shop(replace(DUSTER, stock=3))
-        assert asked(three, wish(), left=lambda key: 0) == Pass("stock")
-        assert isinstance(asked(three, wish(quantity=3)), Quote)
+        assert asked(three, wish(), left=lambda item, _span: 0) == Pass("stock")
+        assert isinstance(asked(three, wish(quantity=2)), Quote)
+        assert asked(three, wish(quantity=3)) == Pass("share")
 
     def test_more_deviations_than_can_be_listed(self) -> None:
         many = tuple(want(f"wish_{number}", True) for number in range(32))
