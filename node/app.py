@@ -85,6 +85,12 @@ async def open_node(config: Config) -> AsyncIterator[Node]:
     catalogue = load_catalogue(config.catalogue) if config.catalogue is not None else None
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(config.home / "node.db"))
+        if store.frames_dropped:
+            log.warning(
+                "the end of the store's log could not be read: the power went while it was written, or the disk lost "
+                "what it had said was safe",
+                frames=store.frames_dropped,
+            )
         if store.disk is not None:
             store.disk.look()  # on a full disk the reserve makes the little room that a start takes
         try:

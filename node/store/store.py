@@ -19,7 +19,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import StaticPool
 
 from ..trouble import Trouble
-from . import foreign, migrations, tables
+from . import foreign, migrations, tables, tail
 from .room import Disk, Room
 from .tx import Tx
 
@@ -52,6 +52,8 @@ class Store:
         """None: in memory."""
         self.upgraded_from = upgraded_from
         """The schema it had when it was opened, if that was not today's. A copy from before then lies beside it."""
+        self.frames_dropped = 0
+        """Frames at the end of the log that could not be read when it was opened; -1: the whole log. See tail.py."""
         self.disk = Disk(path) if path is not None else None
         self._inline = path is None
         self._one_writer = trio.CapacityLimiter(1)
@@ -280,24 +282,40 @@ def _unusable(path: Path, cause: BaseException | None) -> Trouble:
 
 
 def _open(path: Path | None) -> Store:
+    claimed = 0
     if path is not None:
         _make_private(path)
+        claimed = tail.frames_claimed(path.with_name(f"{path.name}-wal"))
     engine = _engine(path)
     try:
+        dropped = _frames_dropped(engine, claimed)
         with engine.begin() as connection:
             if path is not None:
                 _check_pragmas(connection)
             found = migrations.schema_of(connection)
             if found is None:
                 migrations.create(connection)
-        if found is None or found == tables.SCHEMA_VERSION:
-            return Store(engine, path)
-        assert path is not None
-        _upgrade(engine, path, found)
-        return Store(engine, path, upgraded_from=found)
+        older = found is not None and found != tables.SCHEMA_VERSION
+        if older:
+            assert path is not None
+            assert found is not None
+            _upgrade(engine, path, found)
+        store = Store(engine, path, upgraded_from=found if older else None)
+        store.frames_dropped = dropped
+        return store
     except BaseException:
         engine.dispose()
         raise
+
+
+def _frames_dropped(engine: Engine, claimed: int) -> int:
+    """Before the first transaction: how many of the frames that the log claims to have were not read; -1: all."""
+    if claimed == 0:
+        return 0
+    database = _database(engine)
+    database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()  # reads the log
+    _, frames, _ = database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return -1 if claimed < 0 else max(0, claimed - frames)
 
 
 def _upgrade(engine: Engine, path: Path, found: int) -> None:
