@@ -10,20 +10,18 @@ from typing import Any, TypeVar
 import trio
 
 from protocol.board import Board
+from protocol.deal import Accept
 from protocol.envelope import Realm, open_frame
 from protocol.errors import Refused
 from protocol.exchange import Side, State, Talk
 from protocol.intent import Intent, IntentClose, division_of
 from protocol.keys import did
-from protocol.match import match
 from protocol.message import Message, believe
-from protocol.offer import Fee, Line, Offer, Vendor
-from protocol.schema import write
 from protocol.terms import Route
 
 from .clock import CarefulClock
 from .delivery import Delivery
-from .drafts import Draft, normalised, to_fact, to_money
+from .drafts import Draft, normalised
 from .events import EventLog
 from .gossip import Gossip
 from .mailbox import MailboxHost
@@ -33,7 +31,11 @@ from .skew import Skew, advice
 from .store import Store
 from .threads import LiveThread, Threads
 from .trouble import Exit, Trouble, not_found, refused, usage
+from .vendor.compose import compose
+from .vendor.patterns import check_pattern
+from .vendor.programs import Job, Program
 from .vendor.role import VendorRole
+from .vendor.stock import ProgramStock
 from .views import View, contract_view, delivery_view, intent_view, judged_view, offer_view, plain, wish_view
 
 T = TypeVar("T")
@@ -80,6 +82,8 @@ class Desk:
         self._counters = counters
         self._host = host
         self._started = time.monotonic()
+        vendor.view_of = lambda wish: {"wish": intent_view(wish, "open")}
+        vendor.view_of_accept = self._view_of_accept
 
     # -------------------------------------------------------------------------------------------------- own wishes
 
@@ -266,7 +270,7 @@ class Desk:
                 "an offer says who makes it and how to reach them",
                 "Add --name and --contact, or a catalogue.",
             )
-        body = self._compose(wish, offer, str(name))
+        body = compose(wish, offer, str(name))
         made = await self._vendor.offer_by_hand(
             message, body, int(offer.get("valid_for") or DEFAULT_OFFER_LIFE), str(contact)
         )
@@ -282,48 +286,84 @@ class Desk:
         await self._vendor.decide(live, talk, refusal, normalised(note), normalised(reference))
         return {"contract": contract_view(live, talk, None)}
 
-    def _compose(self, wish: Intent, offer: Mapping[str, Any], name: str) -> Offer:
-        total = to_money(offer["total"])
-        fees = tuple(Fee(**fee) for fee in offer.get("fees") or ())
-        rest = total.minor - sum(fee.amount for fee in fees)
-        lines = tuple(Line(**line) for line in offer.get("lines") or ()) or (Line(wish.title, 1, "job", rest, rest),)
-        facts = tuple(to_fact(wish, fact) for fact in offer.get("props") or ())
-        body = Offer(
-            Vendor(name),
-            wish.category,
-            lines,
-            total,
-            fees=fees,
-            props=facts,
-            when=wish.when,
-            where=wish.where,
-            note=offer.get("note"),
-        )
-        found = match(wish, body)
-        if found.unmet:
-            raise refused(
-                "must",
-                "this does not answer the wish: " + "; ".join(str(unmet) for unmet in found.unmet),
-                "State what you offer with --prop name=value.",
-            )
+    # ------------------------------------------------------------------------------------------- vendors' programs
+
+    async def program(self, said: Mapping[str, Any]) -> AsyncIterator[View]:
+        """A vendor's program comes to work: its jobs, for as long as it reads them."""
         try:
-            finished = Offer(
-                Vendor(name),
-                wish.category,
-                lines,
-                total,
-                fees=fees,
-                props=facts,
-                meets=found.meets,
-                deviates=found.deviates,
-                when=wish.when,
-                where=wish.where,
-                note=offer.get("note"),
-            )
-            write(finished)
-        except Refused as wrong:
-            raise refused("offer", f"this cannot be offered: {wrong.detail}") from None
-        return finished
+            patterns = tuple(check_pattern(text) for text in said["categories"])
+        except ValueError as bad:
+            raise usage("bad_pattern", str(bad), "Write for example 'mobility.car.**'.") from None
+        name, contact = normalised(said["name"]), normalised(said["contact"])
+        key, value = f"program:{name}", " ".join(patterns)
+        await self._store.transact(lambda tx: tx.put_meta(key, value))
+        concurrency = int(said.get("concurrency") or 8)
+        return self._vendor.programs.work(
+            name, contact, patterns, decides=bool(said.get("decides")), concurrency=concurrency
+        )
+
+    async def forget_program(self, name: str) -> View:
+        """Wait for it no longer: the catalogue answers, and its categories are not listened to for its sake."""
+        self._vendor.programs.forget_program(name)
+        await self._store.transact(lambda tx: tx.drop_meta(f"program:{name}"))
+        return {"programs": self._vendor.programs.views()}
+
+    async def answer_job(self, job_id: str, said: Mapping[str, Any]) -> View:
+        """What a program made of a job."""
+        programs = self._vendor.programs
+        program, job = programs.take(job_id)
+        outcome = str(said["outcome"])
+        try:
+            if outcome in ("raised", "timeout"):
+                programs.failed(program, job, outcome, str(said.get("error", "")))
+            elif job.kind == "wish":
+                await self._take_answer(program, job, outcome, said)
+            else:
+                await self._take_decision(job, outcome, said)
+        except Trouble as trouble:
+            programs.failed(program, job, "refused", f"{trouble.message} {trouble.hint}".strip())
+            raise
+        if outcome not in ("raised", "timeout"):
+            programs.count(program.name, {"offer": "offered", "decline": "declined"}.get(outcome, outcome))
+        return {"done": outcome}
+
+    async def _take_answer(self, program: Program, job: Job, outcome: str, said: Mapping[str, Any]) -> None:
+        wish = job.about
+        assert isinstance(wish.body, Intent)
+        if outcome == "offer" and said.get("offer"):
+            self._store.check_room()
+            offer = normalised(said["offer"])
+            body = compose(wish.body, offer, program.name)
+            stock = offer.get("stock")
+            counted = None
+            if stock is not None:
+                counted = ProgramStock(**{**stock, "key": f"{program.name}/{stock['key']}"})
+            count = wish.body.quantity
+            await self._vendor.program_offers(program, wish, body, int(offer["valid_for"]), counted, count)
+        elif outcome in ("nothing", "decline"):
+            why = f"declined:{said['code']}" if outcome == "decline" and said.get("code") else "nothing"
+            await self._vendor.program_passes(program, wish, why)
+        else:
+            raise usage("outcome", f"{outcome!r} is no answer to a wish", "offer, nothing or decline")
+
+    async def _take_decision(self, job: Job, outcome: str, said: Mapping[str, Any]) -> None:
+        if outcome not in ("confirm", "reject"):
+            raise usage("outcome", f"{outcome!r} is no answer to an accept", "confirm or reject")
+        await self.decide(
+            job.about.id.hex(), outcome == "confirm", said.get("reason"), said.get("note"), said.get("reference")
+        )
+
+    def _view_of_accept(self, live: LiveThread, talk: Talk) -> View:
+        """An accept as a program sees it: wish, offer and contract."""
+        accept, wish = talk.accept, self._board.get(talk.offer.ref)
+        assert accept is not None
+        assert isinstance(accept.body, Accept)
+        found = {"offer": offer_view(live, talk), "contract": contract_view(live, talk)}
+        if accept.body.note is not None:
+            found["contract"]["requester_note"] = accept.body.note
+        if wish is not None and isinstance(wish.message.body, Intent):
+            found["wish"] = intent_view(wish.message, "open" if wish.is_open else "over")
+        return found
 
     # ----------------------------------------------------------------------------------------------------- looking
 

@@ -134,6 +134,38 @@ class AskBody(Strict):
     """How long to wait for a peer that hears this kind of wish."""
 
 
+class OptionBody(Strict):
+    """Added only if the customer chooses it."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}$")]
+    title: Short
+    amount: Minor
+
+
+class PolicyBody(Strict):
+    name: Annotated[str, Field(min_length=1, max_length=80)]
+    note: Text
+
+
+class CancellationBody(Strict):
+    """Cancelling until then costs so much."""
+
+    until: Annotated[int, Field(ge=0)]
+    """Instant, seconds UTC."""
+    fee: Minor
+
+
+class StockBody(Strict):
+    """What the node counts for a program: it promises no more of it than there is."""
+
+    key: Annotated[str, Field(min_length=1, max_length=64)]
+    many: Annotated[int, Field(ge=0, le=1_000_000)]
+    comes_back: bool = False
+    turnaround: Annotated[int, Field(ge=0, le=30 * 86_400)] = 0
+    """Seconds."""
+    per_stranger: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+
+
 class OfferBody(Strict):
     total: MoneyBody
     valid_for: Annotated[int, Field(ge=1)]
@@ -142,6 +174,12 @@ class OfferBody(Strict):
     fees: Annotated[list[FeeBody], Field(max_length=32)] | None = None
     note: Text | None = None
     props: Annotated[list[FactBody], Field(max_length=64)] | None = None
+    options: Annotated[list[OptionBody], Field(max_length=32)] | None = None
+    category: Short | None = None
+    when: WhenBody | None = None
+    where: WhereBody | None = None
+    policies: Annotated[list[PolicyBody], Field(max_length=16)] | None = None
+    cancellation: Annotated[list[CancellationBody], Field(max_length=8)] | None = None
     name: Short | None = None
     contact: Annotated[str, Field(min_length=1, max_length=500)] | None = None
 
@@ -172,3 +210,30 @@ class DecideBody(Strict):
     reason: Literal["sold_out", "terms", "policy"] | None = None
     reference: Annotated[str, Field(min_length=1, max_length=80)] | None = None
     note: Text | None = None
+
+
+class ProgramBody(Strict):
+    """A vendor's program that comes to work."""
+
+    name: Annotated[str, Field(min_length=1, max_length=80)]
+    contact: Annotated[str, Field(min_length=1, max_length=500)]
+    categories: Annotated[list[Short], Field(min_length=1, max_length=64)]
+    decides: bool = False
+    """Does it want to be asked about accepts?"""
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = 8
+
+
+class ProgramOfferBody(OfferBody):
+    stock: StockBody | None = None
+
+
+class JobBody(Strict):
+    """What a program made of a job."""
+
+    outcome: Literal["offer", "nothing", "decline", "confirm", "reject", "raised", "timeout"]
+    offer: ProgramOfferBody | None = None
+    code: Annotated[str, Field(pattern=r"^[a-z_]{1,32}$")] | None = None
+    reason: Literal["sold_out", "terms", "policy"] | None = None
+    reference: Annotated[str, Field(min_length=1, max_length=80)] | None = None
+    note: Text | None = None
+    error: Annotated[str, Field(max_length=500)] | None = None

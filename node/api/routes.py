@@ -17,7 +17,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from node.trouble import Exit, Trouble, usage
 
 from .desk import Desk, View
-from .models import AcceptBody, AskBody, DecideBody, DeclineBody, OfferBody, PreviewBody, Strict, WithdrawBody
+from .models import (
+    AcceptBody,
+    AskBody,
+    DecideBody,
+    DeclineBody,
+    JobBody,
+    OfferBody,
+    PreviewBody,
+    ProgramBody,
+    Strict,
+    WithdrawBody,
+)
 
 EXIT_HEADER: Final = "Intentcast-Exit"
 """On every error: the exit code a command should end with."""
@@ -116,6 +127,19 @@ def _add_vendor(api: FastAPI, desk: Desk) -> None:
     @api.post("/v1/vendor/accepts/{id_text}", summary="Confirm or reject an accept that waits for its vendor")
     async def decide(id_text: str, body: DecideBody) -> View:
         return await desk.decide(id_text, body.confirm, body.reason, body.note, body.reference)
+
+    @api.post("/v1/vendor/programs", summary="A vendor's program comes to work", response_class=EventStream)
+    async def program(body: ProgramBody) -> EventStream:
+        """Server-sent jobs, for as long as the program reads them: `wish` and `accept`, each with ten seconds."""
+        return EventStream(await desk.program(_said(body)), None)
+
+    @api.post("/v1/vendor/jobs/{job_id}", summary="What a program made of a job")
+    async def answer_job(job_id: str, body: JobBody) -> View:
+        return await desk.answer_job(job_id, _said(body))
+
+    @api.delete("/v1/vendor/programs/{name}", summary="Wait for a program no longer")
+    async def forget_program(name: str) -> View:
+        return await desk.forget_program(name)
 
 
 def _add_node(api: FastAPI, desk: Desk) -> None:

@@ -81,14 +81,14 @@ class Client:
             return found
 
     def _connect(self, timeout: float) -> http.client.HTTPConnection:
-        connection = _UnixConnection(self._socket_path(), timeout)
+        connection = _UnixConnection(self.socket_path(), timeout)
         try:
             connection.connect()
         except OSError:
             raise self._not_running(f"the node of {self.home} does not answer at its socket") from None
         return connection
 
-    def _socket_path(self) -> str:
+    def socket_path(self) -> str:
         """Where the running node's note says it listens."""
         try:
             owner = self.home.stat().st_uid

@@ -110,6 +110,14 @@ class Programs:
         """From a former life of the node: it is away, and will be back."""
         self._away[name] = categories
 
+    def forget_program(self, name: str) -> None:
+        """It will not come back. Raises Trouble for one that is here, or was never."""
+        if name in self._here:
+            raise refused("program_here", f"{name!r} is connected", "End it first.")
+        if self._away.pop(name, None) is None:
+            raise not_found(f"no program is called {name!r}", "`intentcast vendor programs` lists them.")
+        self.on_change()
+
     def get(self, name: str) -> Program | None:
         return self._here.get(name)
 

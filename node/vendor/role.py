@@ -67,6 +67,9 @@ TALLIES_KEPT = 400 * 86_400
 BY_PROGRAM = "program:"
 """Leads, in why a wish was answered as it was, the name of the program that did."""
 
+GAVE_UP = f"{BY_PROGRAM}gave_up"
+"""A wish that brought programs down, and that none is asked about any more."""
+
 
 class VendorRole:
     def __init__(
@@ -209,7 +212,7 @@ class VendorRole:
         now = self._clock.now()
         self.programs.tick()
         while self._give_up:
-            await self._answer(self._give_up.pop(), f"{BY_PROGRAM}gave_up")
+            await self._answer(self._give_up.pop(), GAVE_UP)
         for live, talk in list(self._undecided.values()):
             self._ask_about(live, talk)
         if lapsed := self.stock.lapse(now):
@@ -353,7 +356,8 @@ class VendorRole:
                     await self._offer_quote(message, found, catalogue)
                     return
                 reason = passed or found.reason
-            if self.programs.is_resting_for(message) or self.programs.expected(message.body.category):
+            awaited = self.programs.is_resting_for(message) or self.programs.expected(message.body.category)
+            if awaited and passed != GAVE_UP:
                 return  # a program that is away may have something yet
             await self._pass(message, reason, now)
 

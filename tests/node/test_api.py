@@ -249,6 +249,9 @@ async def test_the_document_describes_every_route(tmp_path: Path) -> None:
     assert set(document["paths"]) == {
         "/v1/preview",
         "/v1/vendor/accepts/{id_text}",
+        "/v1/vendor/programs",
+        "/v1/vendor/programs/{name}",
+        "/v1/vendor/jobs/{job_id}",
         "/v1/ask",
         "/v1/wishes",
         "/v1/heard",
