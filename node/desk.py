@@ -26,7 +26,7 @@ from .events import EventLog
 from .gossip import Gossip
 from .mailbox import MailboxHost
 from .network.seam import Network
-from .requester import Requester, Wish
+from .requester import ANSWER_WITHIN, Requester, Wish
 from .skew import Skew, advice
 from .store import Store
 from .threads import LiveThread, Threads
@@ -163,6 +163,7 @@ class Desk:
         options: list[str],
         wait: float,
         tell_others: str | None = None,
+        answer_within: int = ANSWER_WITHIN,
     ) -> View:
         """Accept an offer and wait so many seconds for the vendor's answer; the contract's `state` says what came."""
         self._store.check_room()
@@ -174,6 +175,7 @@ class Desk:
             note=normalised(note),
             options=tuple(options),
             tell_others=tell_others,
+            answer_within=answer_within,
         )
         with trio.move_on_after(wait):
             while talk.state is State.ACCEPTED:

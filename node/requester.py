@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("requester")
 
 ANSWER_WITHIN = 3600
-"""Seconds a vendor has to confirm an accept, at most: after that the person is free to choose another."""
+"""Seconds a vendor has to confirm an accept, unless the person gives it more: after that she is free to choose another.
+Never longer than the offer binds."""
 
 MAIL_GRACE = 3 * 24 * 3600
 """Seconds after a wish's last hour for which its mailboxes still hold what is said about it: a confirm, say, to an
@@ -488,6 +489,7 @@ class Requester:
         note: str | None,
         options: tuple[str, ...],
         tell_others: str | None = None,
+        answer_within: int = ANSWER_WITHIN,
     ) -> Message:
         """Say yes to exactly this offer. Returns the accept: its id is the contract's, once confirmed. `tell_others`:
         the reason the other vendors are told when it is."""
@@ -506,7 +508,7 @@ class Requester:
                 names = ", ".join(option.name for option in offer.options) or "none"
                 raise refused("option", f"the offer has no option {unknown[0]}", f"It has: {names}.")
             body = Accept(contact, options, note)
-            exp = min(talk.offer.head.exp, now + ANSWER_WITHIN)
+            exp = min(talk.offer.head.exp, now + answer_within)
 
             def also(tx: Tx, message: Message) -> None:
                 tx.add_disclosure(live.root, live.other, "contact", now)

@@ -44,6 +44,7 @@ class Desk(Protocol):
         options: list[str],
         wait: float,
         tell_others: str | None = None,
+        answer_within: int = 3600,
     ) -> View: ...
 
     async def decline(self, offer_id: str, reason: str | None) -> View: ...

@@ -190,6 +190,8 @@ class AcceptBody(Strict):
     options: Annotated[list[Short], Field(max_length=32)] = []
     wait: Seconds = 10.0
     """How long to wait for the vendor's confirm."""
+    answer_within: Annotated[int, Field(ge=60, le=30 * 24 * 3600)] = 3600
+    """Seconds after which the accept lapses unless it was confirmed; never later than the offer does."""
     tell_others: Short | None = None
     """Why the other vendors lost: told to them once this one has confirmed."""
 

@@ -116,7 +116,9 @@ def _add_offers(api: FastAPI, desk: Desk) -> None:
 
     @api.post("/v1/offers/{id_text}/accept", summary="Accept an offer and wait for its confirm")
     async def accept(id_text: str, body: AcceptBody) -> View:
-        return await desk.accept(id_text, body.contact, body.note, body.options, body.wait, body.tell_others)
+        return await desk.accept(
+            id_text, body.contact, body.note, body.options, body.wait, body.tell_others, body.answer_within
+        )
 
     @api.post("/v1/offers/{id_text}/decline", summary="Decline an offer")
     async def decline(id_text: str, body: DeclineBody) -> View:

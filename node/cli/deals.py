@@ -15,6 +15,7 @@ from .properties import parse_fact
 from .spans import parse_duration
 
 CONFIRM_WAIT: Final = "10s"
+ANSWER_WITHIN: Final = "1h"
 REASONS: Final = (
     "price_sensitivity shipping_cost shipping_speed product_fit trust_security returns_policy payment_options "
     "comparison timing_deferred other terms_mismatch out_of_area capacity policy"
@@ -89,6 +90,9 @@ def accept(
     wait: Annotated[
         str, typer.Option("--wait", metavar="TIME", help="How long to wait for the vendor's confirm.")
     ] = CONFIRM_WAIT,
+    answer_within: Annotated[
+        str, typer.Option("--answer-within", metavar="TIME", help="How long the vendor has to confirm; then it lapses.")
+    ] = ANSWER_WITHIN,
     tell_others: Annotated[
         str | None,
         typer.Option("--tell-others", metavar="CODE", help="Tell the others why they lost: a reason as for decline."),
@@ -102,10 +106,15 @@ def accept(
     Example:
 
     intentcast accept 8c01d7e2 --contact "Ana, +33 6 12 34 56 78"
+
+    intentcast accept 8c01d7e2 --contact ana@example.org --answer-within 1d
     """
     seconds = float(parse_duration(wait, "--wait"))
     if seconds > 3600:
         raise usage("bad_duration", f"--wait: {wait} is over an hour", "Accept, and look later with: intentcast show")
+    patience = parse_duration(answer_within, "--answer-within")
+    if not 60 <= patience <= 30 * 24 * 3600:
+        raise usage("bad_duration", f"--answer-within: {answer_within} is not a minute to 30 days", "The usual is 1h.")
     found = check_id(offer_id, "an offer")
     check_reason(tell_others, "--tell-others")
     terminal = sys.stdin.isatty() and sys.stderr.isatty() and not as_json
@@ -125,6 +134,7 @@ def accept(
             raise typer.Exit(Exit.FAILURE)
     body = {"contact": contact, "options": option or [], "wait": seconds} | ({"note": note} if note else {})
     body |= {"tell_others": tell_others} if tell_others else {}
+    body["answer_within"] = patience
     try:
         view = client.post("offers", found, "accept", body=body, wait=seconds)
     except KeyboardInterrupt:

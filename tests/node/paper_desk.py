@@ -105,6 +105,7 @@ class PaperDesk:
         options: list[str],
         wait: float,
         tell_others: str | None = None,
+        answer_within: int = 3600,
     ) -> dict[str, Any]:
         offer = self._one(self.offers, offer_id, "offer")
         self.accepted.append({"contact": contact, "note": note, "options": options, "wait": wait})

@@ -1,5 +1,6 @@
 """Mailboxes: both ends of a deal may be away at different times, and nobody in between learns or loses anything."""
 
+import trio
 from trio.testing import MockClock
 
 from tests.driver import (
@@ -182,3 +183,21 @@ async def test_a_home_that_names_no_mailbox_is_told_nothing_new(clock: MockClock
         alice = await town.open("Alice")
         view = (await alice.desk.ask(SKIING, 10))["intent"]
         assert [route["via"] for route in view["reply"]] == ["direct"]
+
+
+async def test_an_accept_can_wait_for_tomorrow(clock: MockClock) -> None:
+    """Bob's shop is closed until the morning. Alice gives him a day, instead of the usual hour."""
+    async with open_town() as town:
+        await open_post_office(town)
+        alice = await town.open("Alice")
+        bob = await town.open("Bob", divisions=("mobility",))
+        intent = (await alice.desk.ask(SKIING, 10))["intent"]["id"]
+        await wait_heard(bob, intent)
+        offer = (await bob.desk.make_offer(intent, by_hand(valid_for=3 * DAY)))["offer"]["id"]
+        await wait_offers(alice, intent, 1)
+        await bob.stop()
+        made = await alice.desk.accept(offer, "alice@example.org", None, [], 0, answer_within=DAY)
+        await wait_stage(alice, "accept", "STORED")
+        await trio.sleep(10 * 3600)
+        await bob.start()
+        await wait_state(alice, made["contract"]["id"], "confirmed", 600)
