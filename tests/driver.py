@@ -1,396 +1,45 @@
-"""A town of nodes in one process: what most stories about several nodes are told with.
-
-    async with open_town() as town:
-        market = await town.open("Market", meeting=True)
-        alice = await town.open("Alice")
-
-Every node is the real one (node.app.run_node) over the memory network and a store in memory. Under a mock clock that
-jumps, days pass in milliseconds. Every node lives in a task of its own, so each can be stopped, crashed and restarted.
-"""
-
-import hashlib
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar
-
-import trio
-
-from node.app import Node, run_node
-from node.clock import SeededChance, VirtualClock
-from node.network.memory import Conditions, MemoryWorld
-from node.network.seam import Network
-from node.store import Store, Tx, open_store
-from node.trouble import Trouble
-from node.vendor.catalogue import Catalogue, load_catalogue
-from protocol.keys import SigningKey
-
-NET = "test"
-
-T = TypeVar("T")
-
-OpenNetwork = Callable[[str], Any]
-"""name -> async context manager of a Network."""
-
-
-def seed_of(name: str) -> bytes:
-    return hashlib.sha256(name.encode()).digest()
-
-
-class TownClock(VirtualClock):
-    """The town's one hour, give or take a node's skew. Also shown in the threads of a store in a file, where trio's
-    time cannot be read."""
-
-    def __init__(self, origin: float, skew: int) -> None:
-        super().__init__(skew=skew)
-        self._origin = origin
-        self._last = self.now()
-        self._last_elapsed = self.elapsed()
-
-    def now(self) -> int:
-        try:
-            self._last = super().now()
-        except RuntimeError:
-            pass
-        return self._last
-
-    def elapsed(self) -> float:
-        try:
-            self._last_elapsed = super().elapsed()
-        except RuntimeError:
-            pass
-        return self._last_elapsed
-
-
-class Killed(BaseException):
-    """The power went."""
-
-
-class FragileStore(Store):
-    """A store whose process can be killed at any of its transactions: just before it, or just after it is durable.
-    From then on nothing reaches it, whatever dying tasks still try."""
-
-    def __init__(self, store: Store) -> None:
-        super().__init__(store._engine, store.path, store.upgraded_from)
-        self.count = 0
-        self.die_before = self.die_after = 0
-        """Number of the transaction at which it happens; 0: never."""
-        self.dead = False
-        self.on_death: Callable[[], None] = lambda: None
-
-    async def transact(self, work: Callable[[Tx], T]) -> T:
-        if self.dead:
-            raise Killed
-        self.count += 1
-        number = self.count
-        if number == self.die_before:
-            self.die()
-        found = await super().transact(work)
-        if number == self.die_after:
-            self.die()
-        return found
-
-    async def peek(self, work: Callable[[Tx], T]) -> T:
-        """For tests that look into a home: not counted, whoever lives."""
-        return await super().transact(work)
-
-    def die(self) -> None:
-        self.dead = True
-        self.on_death()
-        raise Killed
-
-    def revive(self) -> None:
-        self.dead = False
-        self.die_before = self.die_after = 0
-
-
-@dataclass(eq=False)
-class Neighbour:
-    """One node of the town, over all its lives."""
-
-    name: str
-    town: "Town"
-    store: FragileStore
-    settings: dict[str, Any]
-    clock: VirtualClock | None
-    lives: int = 0
-    node: Node = field(init=False)
-    _scope: trio.CancelScope = field(init=False)
-    _gone: trio.Event = field(init=False)
-
-    @property
-    def desk(self) -> Any:
-        return self.node.desk
-
-    @property
-    def address(self) -> str:
-        return self.node.addresses[0]
-
-    @property
-    def peer_id(self) -> str:
-        return self.node.peer_id
-
-    @property
-    def is_up(self) -> bool:
-        return not self._gone.is_set()
-
-    async def stop(self) -> None:
-        """The node ends; its store stays."""
-        self._scope.cancel()
-        await self._gone.wait()
-
-    async def wait_gone(self) -> None:
-        await self._gone.wait()
-
-    async def crash(self) -> None:
-        """As kill -9: links break at once, nothing is said."""
-        self.store.dead = True
-        self._fall()
-        await self._gone.wait()
-
-    def _fall(self) -> None:
-        if self.town.world is not None:
-            self.town.world.crash(MemoryWorld.peer_id(seed_of(self.name)))
-        self._scope.cancel()
-
-    async def start(self, **changed: Any) -> "Neighbour":
-        self.settings.update(changed)
-        self.store.revive()
-        self.store.on_death = self._fall
-        self.lives += 1
-        await self.town.nursery.start(self._live)
-        return self
-
-    async def _live(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        self._gone = trio.Event()
-        settings = dict(self.settings)
-        address = settings.pop("address", None)
-        try:
-            with trio.CancelScope() as self._scope:
-                async with self.town.open_network(self.name, address) as network:
-                    async with run_node(
-                        network,
-                        self.store,
-                        transport_key=SigningKey(seed_of(self.name)),
-                        vendor_key=SigningKey(seed_of(f"{self.name} sells")),
-                        net=NET,
-                        clock=self.clock,
-                        chance=SeededChance(f"{self.name} {self.lives}") if self.clock is not None else None,
-                        **settings,
-                    ) as self.node:
-                        task_status.started()
-                        await trio.sleep_forever()
-        except* Killed:
-            pass
-        finally:
-            self._gone.set()
-
-
-@dataclass(eq=False)
-class Town:
-    nursery: trio.Nursery
-    stack: AsyncExitStack
-    world: MemoryWorld | None
-    open_network: Callable[[str, str | None], Any]
-    neighbours: dict[str, Neighbour] = field(default_factory=dict)
-    origin: float = field(default_factory=trio.current_time)
-    over: trio.Event = field(default_factory=trio.Event)
-    """Set by a story when its troubles end."""
-
-    async def open(
-        self,
-        name: str,
-        *,
-        join: tuple["Neighbour", ...] | None = None,
-        meeting: bool = False,
-        catalogue: Catalogue | None = None,
-        skew: int = 0,
-        path: Path | None = None,
-        before_start: Callable[[Neighbour], None] = lambda _new: None,
-        **settings: Any,
-    ) -> Neighbour:
-        """A new node, linked to the town's first one unless `join` says otherwise."""
-        if join is None:
-            join = tuple(self.neighbours.values())[:1]
-        store = FragileStore(await self.stack.enter_async_context(open_store(path)))
-        settings.update(join=tuple(other.address for other in join), meeting=meeting, catalogue=catalogue)
-        clock = TownClock(self.origin, skew) if self.world is not None else None
-        neighbour = Neighbour(name, self, store, settings, clock)
-        self.neighbours[name] = neighbour
-        before_start(neighbour)
-        await neighbour.start()
-        for other in join:
-            await wait_until(neighbour, lambda node, other=other: _linked(node, other.peer_id))
-        return neighbour
-
-
-ALPINE = """
-name = "Alpine Cars"
-contact = "+33 4 00 00 00 00"
-categories = ["mobility.**"]
-currency = "EUR"
-tz = "Europe/Paris"
-valid_for = "2h"
-
-[items.duster]
-title = "Dacia Duster 4x4"
-category = "mobility.car"
-action = "rent"
-price = "{price}"
-per = "day"
-stock = {stock}
-places = ["iata:LYS"]
-
-[items.duster.properties]
-drive = "4x4"
-winter_tyres = true
-"""
-
-
-def car_hire(price: str = "48.00", stock: int = 3) -> Catalogue:
-    """A shop that answers SKIING. The price is per day, and the skiers stay six."""
-    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-        file.write(ALPINE.format(price=price, stock=stock))
-        file.flush()
-        return load_catalogue(Path(file.name))
-
-
-def by_hand(price: int = 41_200, **more: Any) -> dict[str, Any]:
-    """An offer that answers SKIING, made by a person. Price in cents."""
-    return {
-        "name": "Bob",
-        "contact": "bob@example.org",
-        "total": {"minor": price, "currency": "EUR"},
-        "props": [{"name": "drive", "value": "4x4"}],
-        **more,
-    }
-
-
-def let_pass(town: Town, seconds: int) -> None:
-    """Everybody's machine sleeps so long: the hour on the wall moves on, and nothing else. Days in no time at all."""
-    for neighbour in town.neighbours.values():
-        assert neighbour.clock is not None
-        neighbour.clock.asleep += seconds
-
-
-def _linked(node: Node, peer: str) -> bool:
-    return any(link.peer == peer for link in node.network.links())
-
-
-@asynccontextmanager
-async def open_town(seed: int = 1, conditions: Conditions | None = None) -> AsyncIterator[Town]:
-    """A town on the memory network, in virtual time if the test's clock is one that jumps."""
-    world = MemoryWorld(seed, conditions)
-
-    def open_network(name: str, address: str | None) -> Any:
-        return world.open_network(seed_of(name), address=address)
-
-    async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
-        yield Town(nursery, stack, world, open_network)
-        nursery.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def open_real_town() -> AsyncIterator[Town]:
-    """A town on libp2p over loopback, in real time."""
-    from node.network.libp2p import open_libp2p_network
-
-    @asynccontextmanager
-    async def open_network(name: str, address: str | None) -> AsyncIterator[Network]:
-        listen = [address or "/ip4/127.0.0.1/tcp/0"]
-        async with open_libp2p_network(seed=seed_of(name), listen=listen) as network:
-            yield network
-
-    async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
-        yield Town(nursery, stack, None, open_network)
-        nursery.cancel_scope.cancel()
-
-
-async def wait_until(
-    neighbour: Neighbour, condition: Callable[[Node], bool | Awaitable[bool]], seconds: float = 30.0
-) -> None:
-    """Until a condition over a node holds: looked at again and again, ever less often."""
-    pause = 0.02
-    with trio.fail_after(seconds):
-        while True:
-            try:
-                found = condition(neighbour.node)
-                if found if isinstance(found, bool) else await found:
-                    return
-            except Killed:
-                pass  # whoever keeps it running starts it again
-            await trio.sleep(pause)
-            pause = min(1.3 * pause, seconds / 100)
-
-
-async def wait_heard(neighbour: Neighbour, intent: str, seconds: float = 30.0) -> None:
-    """Until a node has this wish on its board, open."""
-
-    async def heard(_node: Node) -> bool:
-        return any(view["id"] == intent and view["state"] == "open" for view in await neighbour.desk.heard())
-
-    await wait_until(neighbour, heard, seconds)
-
-
-async def wait_over(neighbour: Neighbour, intent: str, seconds: float = 30.0) -> None:
-    """Until a node has heard the end of a wish."""
-    root = bytes.fromhex(intent)
-    await wait_until(
-        neighbour,
-        lambda node: any(posting.message.root == root and not posting.is_open for posting in node.board),
-        seconds,
-    )
-
-
-async def wait_settled(neighbour: Neighbour, seconds: float = 30.0) -> None:
-    """Until nothing of a node's waits for an acknowledgement."""
-    await wait_until(neighbour, lambda node: node.delivery.unsettled == 0, seconds)
-
-
-async def wait_state(neighbour: Neighbour, id_text: str, state: str, seconds: float = 30.0) -> dict[str, Any]:
-    """Until a wish, offer or contract of this node has this state."""
-    view: dict[str, Any] = {}
-
-    async def reached(_node: Node) -> bool:
-        nonlocal view
-        try:
-            found = await neighbour.desk.show(id_text)
-        except Trouble:
-            return False  # not here yet
-        view = found[found["kind"]]
-        return bool(view["state"] == state)
-
-    try:
-        await wait_until(neighbour, reached, seconds)
-    except trio.TooSlowError:
-        raise AssertionError(f"{neighbour.name} has {view.get('state')!r}, not {state!r}") from None
-    return view
-
-
-async def wait_offers(person: Neighbour, intent: str, count: int, seconds: float = 30.0) -> dict[str, Any]:
-    """Until a wish has so many offers, hidden ones included."""
-    found: dict[str, Any] = {}
-
-    async def enough(_node: Node) -> bool:
-        nonlocal found
-        found = await person.desk.offers_for(intent, include_hidden=True)
-        return len(found["offers"]) >= count
-
-    await wait_until(person, enough, seconds)
-    return found
-
-
-SKIING: dict[str, Any] = {
-    "action": "rent",
-    "category": "mobility.car",
-    "title": "A 4-wheel-drive SUV from Lyon Airport, for skiing in the French Alps",
-    "props": [
-        {"name": "drive", "op": "eq", "value": "4x4", "need": "must"},
-        {"name": "winter_tyres", "op": "eq", "value": "yes", "need": "want"},
-    ],
-    "when": {"start": "2027-03-20T10:00", "end": "2027-03-25T18:00", "tz": "Europe/Paris"},
-    "where": {"at": {"code": "iata:LYS"}},
-}
-"""The wish this project began with."""
+"""A town of nodes in one process, with the shop and the wish that most stories need.
+
+It is part of the program (node/town): people test with it what they build on intentcast."""
+
+from node.town.samples import SKIING, by_hand, car_hire
+from node.town.town import (
+    NET,
+    FragileStore,
+    Killed,
+    Neighbour,
+    Town,
+    TownClock,
+    let_pass,
+    open_real_town,
+    open_town,
+    seed_of,
+    wait_heard,
+    wait_offers,
+    wait_over,
+    wait_settled,
+    wait_state,
+    wait_until,
+)
+
+__all__ = [
+    "NET",
+    "SKIING",
+    "FragileStore",
+    "Killed",
+    "Neighbour",
+    "Town",
+    "TownClock",
+    "by_hand",
+    "car_hire",
+    "let_pass",
+    "open_real_town",
+    "open_town",
+    "seed_of",
+    "wait_heard",
+    "wait_offers",
+    "wait_over",
+    "wait_settled",
+    "wait_state",
+    "wait_until",
+]

@@ -1,0 +1,62 @@
+"""A wish, a shop and an offer to play with."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from node.vendor.catalogue import Catalogue, load_catalogue
+
+ALPINE = """
+name = "Alpine Cars"
+contact = "+33 4 00 00 00 00"
+categories = ["mobility.**"]
+currency = "EUR"
+tz = "Europe/Paris"
+valid_for = "2h"
+
+[items.duster]
+title = "Dacia Duster 4x4"
+category = "mobility.car"
+action = "rent"
+price = "{price}"
+per = "day"
+stock = {stock}
+places = ["iata:LYS"]
+
+[items.duster.properties]
+drive = "4x4"
+winter_tyres = true
+"""
+
+
+def car_hire(price: str = "48.00", stock: int = 3) -> Catalogue:
+    """A shop that answers SKIING. The price is per day, and the skiers stay six."""
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write(ALPINE.format(price=price, stock=stock))
+        file.flush()
+        return load_catalogue(Path(file.name))
+
+
+def by_hand(price: int = 41_200, **more: Any) -> dict[str, Any]:
+    """An offer that answers SKIING, made by a person. Price in cents."""
+    return {
+        "name": "Bob",
+        "contact": "bob@example.org",
+        "total": {"minor": price, "currency": "EUR"},
+        "props": [{"name": "drive", "value": "4x4"}],
+        **more,
+    }
+
+
+SKIING: dict[str, Any] = {
+    "action": "rent",
+    "category": "mobility.car",
+    "title": "A 4-wheel-drive SUV from Lyon Airport, for skiing in the French Alps",
+    "props": [
+        {"name": "drive", "op": "eq", "value": "4x4", "need": "must"},
+        {"name": "winter_tyres", "op": "eq", "value": "yes", "need": "want"},
+    ],
+    "when": {"start": "2027-03-20T10:00", "end": "2027-03-25T18:00", "tz": "Europe/Paris"},
+    "where": {"at": {"code": "iata:LYS"}},
+}
+"""The wish this project began with."""
