@@ -130,7 +130,9 @@ class VendorRole:
         self._waiting: set[bytes] = set()
         """Ids of what is in it."""
         self._sooner = trio.Event()
-        self._agreed_at = 0
+        self._agreeing = trio.Lock()
+        self._agree_at = 0.0
+        """Steady time at which our mailboxes are asked again."""
         self.counters: Counter[str] = Counter()
         delivery.set_role(Side.VENDOR, self)
 
@@ -476,9 +478,9 @@ class VendorRole:
     async def _offer(
         self, wish: Message, offer: Offer, valid_for: int, item: str | None, count: int, contact: str, why: str
     ) -> Message:
+        offer = replace(offer, reply=self._routes(await self._agree()))
         now = self._clock.now()
         live, new_box = self._thread_for(wish, now)
-        offer = replace(offer, reply=self._routes(await self._agree()))
         rows: list[AnsweredRow] = []
         took = self._clock.steady() - self._heard_at.get(wish.id, self._clock.steady())
 
@@ -513,12 +515,14 @@ class VendorRole:
         return message
 
     async def _agree(self) -> tuple[Route, ...]:
-        """The mailboxes that hold for our key: asked again once a day, and while none agrees."""
-        now = self._clock.now()
-        if now >= self._agreed_at + (AGREE_EVERY if self._mailboxes else 0):
-            self._mailboxes = await self._inboxes.agree(self._key, now + MAX_LIFE)
-            self._agreed_at = now
-            self._keep_mail(route.addr for route in self._mailboxes)
+        """The mailboxes that hold for our key: asked again once a day, and while none agrees every few minutes. One
+        who asks for them while they are being asked waits for that."""
+        async with self._agreeing:
+            now = self._clock.steady()
+            if now >= self._agree_at:
+                self._mailboxes = await self._inboxes.agree(self._key, self._clock.now() + MAX_LIFE)
+                self._agree_at = now + (AGREE_EVERY if self._mailboxes else AGREE_AGAIN)
+                self._keep_mail(route.addr for route in self._mailboxes)
         return self._mailboxes
 
     async def _stay_agreed(self) -> None:
@@ -531,7 +535,7 @@ class VendorRole:
         )
         while self.catalogue is not None:
             await self._agree()
-            await trio.sleep(AGREE_EVERY if self._mailboxes else AGREE_AGAIN)
+            await trio.sleep(AGREE_AGAIN)
 
     def _keep_mail(self, addresses: Iterable[str]) -> None:
         def known() -> list[bytes]:
