@@ -16,6 +16,7 @@ from typing import Any
 
 import trio
 
+from node.logs import configure_logging
 from node.store import PostingRow, Room, open_store_nowait
 from node.store import store as store_module
 from node.store.room import Disk
@@ -215,6 +216,7 @@ def main() -> int:
         if done.returncode == 77:
             print("This machine does not allow a file system of our own: nothing was tried.", file=sys.stderr)
         return done.returncode
+    configure_logging("warning")  # to stderr: stdout is the figures
     figures = trio.run(story, given.disk, given.wishes)
     met = goals(figures)
     print(json.dumps({**figures, "goals": met}, indent=2))
