@@ -1,4 +1,4 @@
-"""A whole network of routers in one heap of moments: no task, no clock, no thread, one seed.
+"""A whole network of routers in one calendar of moments: no task, no clock, no thread, one seed.
 
 A link is a FIFO each way, with delays and losses of its own generator, so that what happens on one link does not depend
 on what happens on another. Time is the time of the next moment; nothing ever waits for it. The routers are those that
@@ -61,16 +61,16 @@ class Chance:
         return (state >> 11) * 2.0**-53
 
 
-class Pipe:
-    """One direction of a link."""
+class Pipe(Chance):
+    """One direction of a link, with a chance of its own."""
 
-    __slots__ = ("chance", "is_up", "last", "source", "source_number", "target", "target_number")
+    __slots__ = ("is_up", "last", "source", "source_number", "target", "target_number")
 
     def __init__(self, source: str, target: str, numbers: tuple[int, int], seed: int) -> None:
+        super().__init__(f"{seed}/{source}/{target}")
         self.source = source
         self.target = target
         self.source_number, self.target_number = numbers
-        self.chance = Chance(f"{seed}/{source}/{target}")
         self.last = 0.0
         """When the newest RPC on the way will arrive; none overtakes it."""
         self.is_up = True
@@ -98,9 +98,50 @@ class Node:
         """Bytes of RPCs with their lengths."""
 
 
-_Moment: TypeAlias = (
-    tuple[float, int, Pipe, bytes] | tuple[float, int, Node, int] | tuple[float, int, Callable[[], object], None]
-)
+_Moment: TypeAlias = tuple[float, int, Pipe | Node | Callable[[], object], bytes | int | None]
+"""When, the how manieth that was planned, and what: bytes that arrive, a heartbeat and its number, something to do."""
+
+
+class Calendar:
+    """Moments, the earliest first; of those at the same time, the one that was planned first.
+
+    On pages of a hundredth of a second: what lies ahead is only written down, and sorted when its page is turned up. So
+    it is sorted among few others, which the caches of a computer hold; they do not hold all that 10,000 nodes plan."""
+
+    __slots__ = ("_ahead", "_count", "_now", "_open", "_pages")
+
+    def __init__(self) -> None:
+        self._open: list[_Moment] = []  # a heap
+        self._now = 0  # the page that is turned up
+        self._ahead: dict[int, list[_Moment]] = {}  # by page
+        self._pages: list[int] = []  # of these, a heap
+        self._count = 0
+
+    def plan(self, when: float, who: Pipe | Node | Callable[[], object], what: bytes | int | None) -> None:
+        self._count += 1
+        moment: _Moment = (when, self._count, who, what)
+        page = int(when * 100)
+        if page <= self._now:
+            heapq.heappush(self._open, moment)
+        elif page in self._ahead:
+            self._ahead[page].append(moment)
+        else:
+            self._ahead[page] = [moment]
+            heapq.heappush(self._pages, page)
+
+    def next_time(self) -> float:
+        """Of the next moment; infinite when nothing is planned."""
+        if not self._open:
+            if not self._pages:
+                return math.inf
+            self._now = heapq.heappop(self._pages)
+            self._open = self._ahead.pop(self._now)
+            heapq.heapify(self._open)
+        return self._open[0][0]
+
+    def take(self) -> _Moment:
+        """The next moment, of which `next_time` spoke."""
+        return heapq.heappop(self._open)
 
 
 class World:
@@ -127,8 +168,7 @@ class World:
         self._skip_idle = skip_idle
         self._stranger_pipes: dict[str, dict[str, Pipe]] = {}
         self._numbers: dict[str, int] = {}
-        self._moments: list[_Moment] = []
-        self._count = 0
+        self._calendar = Calendar()
         self._trace = hashlib.blake2b(digest_size=16)
 
     # ------------------------------------------------------------------------------------------------- who there is
@@ -239,14 +279,13 @@ class World:
             if cares is not None and not cares(rpc):
                 return
         least, most = self.delay
-        arrival = self.now + least + (most - least) * pipe.chance.draw()
-        if self.loss and pipe.chance.draw() < self.loss:
+        arrival = self.now + least + (most - least) * pipe.draw()
+        if self.loss and pipe.draw() < self.loss:
             return
         if arrival < pipe.last:
             arrival = pipe.last
         pipe.last = arrival
-        self._count += 1
-        heapq.heappush(self._moments, (arrival, self._count, pipe, rpc))
+        self._calendar.plan(arrival, pipe, rpc)
 
     def _arrive(self, pipe: Pipe, rpc: bytes) -> None:
         if not pipe.is_up:
@@ -267,9 +306,7 @@ class World:
 
     def _plan_beat(self, node: Node, beat: int) -> None:
         node.beat = beat
-        self._count += 1
-        when = node.phase + beat * self.params.heartbeat_interval
-        heapq.heappush(self._moments, (when, self._count, node, beat))
+        self._calendar.plan(node.phase + beat * self.params.heartbeat_interval, node, beat)
 
     def _beat(self, node: Node, beat: int) -> None:
         if node.beat != beat:
@@ -284,12 +321,11 @@ class World:
     # ----------------------------------------------------------------------------------------------------------- time
 
     def at(self, when: float, act: Callable[[], object]) -> None:
-        self._count += 1
-        heapq.heappush(self._moments, (when, self._count, act, None))
+        self._calendar.plan(when, act, None)
 
     def run(self, seconds: float) -> None:
         end = self.now + seconds
-        while self._moments and self._moments[0][0] <= end:
+        while self._calendar.next_time() <= end:
             self._step()
         self.now = end
 
@@ -297,13 +333,12 @@ class World:
         """Seconds it took. Fails when the condition does not come true in time."""
         start = self.now
         while not condition():
-            assert self._moments
-            assert self._moments[0][0] <= start + within, f"not within {within} s"
+            assert self._calendar.next_time() <= start + within, f"not within {within} s"
             self._step()
         return self.now - start
 
     def _step(self) -> None:
-        self.now, _, who, what = heapq.heappop(self._moments)
+        self.now, _, who, what = self._calendar.take()
         self.steps += 1
         if isinstance(who, Pipe):
             assert isinstance(what, bytes)
