@@ -7,7 +7,7 @@ from typing import Any
 from node.vendor.catalogue import Catalogue, load_catalogue
 
 ALPINE = """
-name = "Alpine Cars"
+name = "{name}"
 contact = "+33 4 00 00 00 00"
 categories = ["mobility.**"]
 currency = "EUR"
@@ -29,12 +29,22 @@ winter_tyres = true
 """
 
 
+def catalogue_of(text: str) -> Catalogue:
+    """A catalogue from the text of its file. Raises Trouble."""
+    with tempfile.TemporaryDirectory(prefix="intentcast-") as folder:
+        path = Path(folder) / "catalogue.toml"
+        path.write_text(text, encoding="utf-8")
+        return load_catalogue(path)
+
+
+def car_hire_text(price: str = "48.00", stock: int = 3, name: str = "Alpine Cars") -> str:
+    """The file of a shop that answers SKIING. The price is per day, and the skiers stay six."""
+    return ALPINE.format(name=name, price=price, stock=stock)
+
+
 def car_hire(price: str = "48.00", stock: int = 3) -> Catalogue:
-    """A shop that answers SKIING. The price is per day, and the skiers stay six."""
-    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-        file.write(ALPINE.format(price=price, stock=stock))
-        file.flush()
-        return load_catalogue(Path(file.name))
+    """The same, read."""
+    return catalogue_of(car_hire_text(price, stock))
 
 
 def by_hand(price: int = 41_200, **more: Any) -> dict[str, Any]:
