@@ -40,6 +40,7 @@ from .store import PostingRow, Room, Store, Tx, open_store
 from .threads import Threads
 from .trouble import Trouble
 from .vendor.catalogue import Catalogue, load_catalogue
+from .vendor.hooks import Hooks
 from .vendor.role import VendorRole
 from .vendor.watch import watch_catalogue
 
@@ -206,6 +207,7 @@ async def run_node(
         routes,
         lambda author: any(wish.end.me == author for wish in requester.wishes()),
     )
+    hooks = Hooks(store, events, clock, chance)
     desk = Desk(
         network=network,
         gossip=gossip,
@@ -228,8 +230,10 @@ async def run_node(
             "peering": peering.counters,
             "leaving": leaving.counters,
             "inboxes": inboxes.counters,
+            "hooks": hooks.counters,
         },
         host=host,
+        hooks=hooks,
     )
 
     async def forget_old() -> None:
@@ -260,6 +264,7 @@ async def run_node(
         await nursery.start(inboxes.run)
         await nursery.start(requester.run)
         await nursery.start(vendor.run)
+        await nursery.start(hooks.run)
         nursery.start_soon(store.wait_broken)
         if archive is not None:
             nursery.start_soon(Archivist(archive, store, threads, events).run)

@@ -64,6 +64,8 @@ class Config:
     """The vendor's catalogue; None: this node sells nothing by itself."""
     archive: bool = True
     """Write everything that is said about wishes into readable files in the home (archive.py)."""
+    hook_port: int = 0
+    """TCP port on loopback for signed requests of the vendor's own systems; 0: none."""
     log_level: str = "info"
     log_json: bool = False
     heartbeat: float = 1.0
@@ -179,6 +181,13 @@ def _division(text: str) -> str:
     return text
 
 
+def _port(value: Any) -> int:
+    text = str(value)
+    if isinstance(value, bool) or not text.isascii() or not text.isdigit() or int(text) > 65_535:
+        raise ValueError("a port from 1 to 65535 was expected, or 0 for none")
+    return int(text)
+
+
 def _level(value: Any) -> str:
     if isinstance(value, str) and value.lower() in LOG_LEVELS:
         return value.lower()
@@ -250,6 +259,7 @@ _SETTINGS: Final = {
         _Setting("mailboxes", _mailboxes),
         _Setting("catalogue", _path),
         _Setting("archive", _flag),
+        _Setting("hook_port", _port),
         _Setting("log_level", _level),
         _Setting("log_json", _flag),
         _Setting("heartbeat", _seconds),
@@ -349,6 +359,9 @@ listen = ["/ip4/0.0.0.0/tcp/{port}"]
 # Keep everything that is said about wishes as readable files in archive/ beside this file, contacts too, until you
 # delete them: intentcast archive --help.
 # archive = true
+
+# A port on this machine alone, where your own systems post signed offers (intentcast vendor hook incoming).
+# hook_port = 8787
 
 # debug, info, warning or error. Only debug shows texts, names and addresses.
 # log_level = "info"

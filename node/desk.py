@@ -32,6 +32,8 @@ from .store import Store
 from .threads import LiveThread, Threads
 from .trouble import Exit, Trouble, not_found, refused, usage
 from .vendor.compose import compose
+from .vendor.hooks import Hooks
+from .vendor.office import Office
 from .vendor.patterns import check_pattern
 from .vendor.programs import Job, Program
 from .vendor.role import VendorRole
@@ -64,6 +66,7 @@ class Desk:
         routes: Any,
         counters: Mapping[str, Any],
         host: MailboxHost | None,
+        hooks: Hooks,
     ) -> None:
         self._network = network
         self._gossip = gossip
@@ -82,6 +85,8 @@ class Desk:
         self._counters = counters
         self._host = host
         self._started = time.monotonic()
+        self.office = Office(self, store, vendor, board, clock, hooks)
+        hooks.describe = self.office.describe
         vendor.view_of = lambda wish: {"wish": intent_view(wish, "open")}
         vendor.view_of_accept = self._view_of_accept
 
@@ -496,6 +501,10 @@ class Desk:
         if not found:
             raise not_found(f"no open wish starts with {id_text}", "`intentcast intents` lists those heard.")
         return _only(list(found.values()), id_text)
+
+    def offer_talk(self, id_text: str) -> tuple[LiveThread, Talk]:
+        """An offer of ours. Raises Trouble."""
+        return self._talk(id_text, Side.VENDOR)
 
     def _talk(self, id_text: str, side: Side, missing: str = "no such offer") -> tuple[LiveThread, Talk]:
         prefix = _hex(id_text)

@@ -239,3 +239,18 @@ class JobBody(Strict):
     reference: Annotated[str, Field(min_length=1, max_length=80)] | None = None
     note: Text | None = None
     error: Annotated[str, Field(max_length=500)] | None = None
+
+
+class HookBody(Strict):
+    """What a vendor's own system sends: an offer to a wish."""
+
+    intent: Short
+    offer: OfferBody
+
+
+class HookChange(Strict):
+    do: Literal["add", "rotate", "remove", "incoming"]
+    id: Short | None = None
+    url: Annotated[str, Field(max_length=2000)] | None = None
+    events: Annotated[list[Short], Field(max_length=32)] | None = None
+    allow_private: bool = False

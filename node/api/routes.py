@@ -22,6 +22,7 @@ from .models import (
     AskBody,
     DecideBody,
     DeclineBody,
+    HookChange,
     JobBody,
     OfferBody,
     PreviewBody,
@@ -138,6 +139,26 @@ def _add_vendor(api: FastAPI, desk: Desk) -> None:
     @api.post("/v1/vendor/jobs/{job_id}", summary="What a program made of a job")
     async def answer_job(job_id: str, body: JobBody) -> View:
         return await desk.answer_job(job_id, _said(body))
+
+    @api.get("/v1/vendor/stats", summary="What this vendor did, and what became of it")
+    async def stats(days: Annotated[int, Query(ge=1, le=400)] = 30) -> View:
+        return await desk.office.stats(days)
+
+    @api.get("/v1/vendor/unanswered", summary="Wishes that were not answered, each with the reason")
+    async def unanswered() -> View:
+        return await desk.office.unanswered()
+
+    @api.get("/v1/vendor/leads", summary="Offers made, with their person once disclosed")
+    async def leads() -> View:
+        return await desk.office.leads()
+
+    @api.get("/v1/vendor/hooks", summary="Where the vendor's own systems are told what happens")
+    async def hooks() -> View:
+        return await desk.office.hook_views()
+
+    @api.post("/v1/vendor/hooks", summary="Add, rotate or remove a hook")
+    async def hook(body: HookChange) -> View:
+        return await desk.office.hook(_said(body))
 
     @api.delete("/v1/vendor/programs/{name}", summary="Wait for a program no longer")
     async def forget_program(name: str) -> View:

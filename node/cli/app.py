@@ -68,8 +68,18 @@ for panel, commands in _PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 vendor.command("init")(files.vendor_init)
-for command in (vendors.check, vendors.confirm, vendors.reject):
+for command in (
+    vendors.check,
+    vendors.confirm,
+    vendors.reject,
+    vendors.stats,
+    vendors.why,
+    vendors.programs,
+    vendors.leads,
+    vendors.replay,
+):
     vendor.command()(command)
+vendor.add_typer(vendors.hook, name="hook")
 app.add_typer(vendor, name="vendor", rich_help_panel="What you sell")
 archive.command("list")(files.archive_list)
 archive.command("delete")(files.archive_delete)

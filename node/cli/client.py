@@ -33,6 +33,10 @@ class Client:
         """POST /v1/<parts>; `wait` is how long the node itself may wait before it answers."""
         return self._request("POST", _path(parts, {}), body or {}, wait + SLACK)
 
+    def delete(self, *parts: str) -> dict[str, Any]:
+        """DELETE /v1/<parts>."""
+        return self._request("DELETE", _path(parts, {}), None, SLACK)
+
     def events(self, since: int, deadline: float, about: str | None = None) -> Iterator[dict[str, Any]]:
         """Events after `since`, as they come; `about`: only those of one wish, offer or contract.
 

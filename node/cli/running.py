@@ -181,6 +181,7 @@ async def _serve(
     import trio
 
     from node.api import serve_api
+    from node.api.door import serve_door
     from node.app import open_node
 
     socket_path = directory.socket_path()
@@ -188,6 +189,8 @@ async def _serve(
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with open_node(config) as node, trio.open_nursery() as nursery:
                 await nursery.start(serve_api, node.desk, socket_path)
+                if config.hook_port:
+                    await nursery.start(serve_door, node.desk, node.desk.office.hooks, config.hook_port)
                 addresses = list(node.addresses)
                 directory.write_note(peer_id=node.peer_id, addresses=addresses, net=config.net, socket=str(socket_path))
                 ready = {"peer_id": node.peer_id, "addresses": addresses, "home": str(directory.path)}

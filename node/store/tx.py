@@ -1,7 +1,7 @@
 """What can be done inside a transaction, by subject. Plain rows in, plain rows out; no decisions are made here."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, text, update
@@ -122,6 +122,41 @@ class HoldRow:
     start: int | None = None
     """The time it is for; None: for good, as what is sold."""
     end: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HookRow:
+    """Where a vendor's own systems are told what happens."""
+
+    id: str
+    url: str
+    events: str
+    secrets: str
+    allow_private: bool
+    state: str
+    since: int
+    created_at: int
+
+    def changed(self, **values: Any) -> "HookRow":
+        return replace(self, **values)
+
+
+@dataclass(frozen=True, slots=True)
+class SendRow:
+    """One thing a hook is told."""
+
+    id: str
+    hook: str
+    type: str
+    body: str
+    tries: int
+    due: int
+    state: str
+    why: str | None
+    at: int
+
+    def changed(self, **values: Any) -> "SendRow":
+        return replace(self, **values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,6 +437,70 @@ class Tx:
         for taker in takers:
             row = {"accept": accept, "item": item, "taker": taker, "count": count, "at": now}
             self._db.execute(upsert(t.takers).values(row).on_conflict_do_nothing())
+
+    # ---------------------------------------------------------------------------------------------------- hooks
+
+    def hooks(self) -> list[HookRow]:
+        return [HookRow(**row._mapping) for row in self._db.execute(select(t.hooks).order_by(t.hooks.c.created_at))]
+
+    def put_hook(self, row: HookRow) -> None:
+        values = {name: getattr(row, name) for name in HookRow.__slots__}
+        self._db.execute(upsert(t.hooks).values(values).on_conflict_do_update(index_elements=["id"], set_=values))
+
+    def drop_hook(self, id: str) -> bool:
+        """With all it was to be told. False if there is none."""
+        self._db.execute(delete(t.hook_sends).where(t.hook_sends.c.hook == id))
+        return self._db.execute(delete(t.hooks).where(t.hooks.c.id == id)).rowcount == 1
+
+    def put_send(self, row: SendRow) -> None:
+        values = {name: getattr(row, name) for name in SendRow.__slots__}
+        self._db.execute(upsert(t.hook_sends).values(values).on_conflict_do_update(index_elements=["id"], set_=values))
+
+    def due_sends(self, now: int, most: int) -> list[tuple[HookRow, SendRow]]:
+        """What is to be told now, the longest due first. Twice as many as asked for, as some may be under way."""
+        hooks = {row.id: row for row in self.hooks() if row.state == "on"}
+        query = select(t.hook_sends).where(t.hook_sends.c.state == "waiting", t.hook_sends.c.due <= now)
+        rows = [SendRow(**row._mapping) for row in self._db.execute(query.order_by(t.hook_sends.c.due).limit(2 * most))]
+        return [(hooks[row.hook], row) for row in rows if row.hook in hooks]
+
+    def next_send(self, now: int) -> int | None:
+        """When the next one is due that is not due yet."""
+        query = select(func.min(t.hook_sends.c.due)).where(t.hook_sends.c.state == "waiting", t.hook_sends.c.due > now)
+        found: int | None = self._db.execute(query).scalar()
+        return found
+
+    def sends_of(self, hook: str) -> dict[str, Any]:
+        """How many of what a hook is told wait, are done and failed; and why the last one failed."""
+        query = select(t.hook_sends.c.state, func.count()).where(t.hook_sends.c.hook == hook)
+        counts = {row[0]: int(row[1]) for row in self._db.execute(query.group_by(t.hook_sends.c.state))}
+        last = select(t.hook_sends.c.why).where(t.hook_sends.c.hook == hook, t.hook_sends.c.why.is_not(None))
+        why = self._db.execute(last.order_by(t.hook_sends.c.at.desc()).limit(1)).scalar()
+        return {**{state: counts.get(state, 0) for state in ("waiting", "done", "failed")}, "last_failure": why}
+
+    def fail_sends(self, hook: str, why: str) -> None:
+        ours = (t.hook_sends.c.hook == hook) & (t.hook_sends.c.state == "waiting")
+        self._db.execute(update(t.hook_sends).where(ours).values(state="failed", why=why))
+
+    def drop_oldest_sends(self, hook: str, most: int) -> int:
+        """Give up what waits longest, beyond so many."""
+        ours = (t.hook_sends.c.hook == hook) & (t.hook_sends.c.state == "waiting")
+        kept = select(t.hook_sends.c.id).where(ours).order_by(t.hook_sends.c.at.desc(), text("rowid desc")).limit(most)
+        late = update(t.hook_sends).where(ours, t.hook_sends.c.id.not_in(kept))
+        return self._db.execute(late.values(state="failed", why="too many waited")).rowcount
+
+    def drop_sends(self, before: int) -> None:
+        """Forget what was told, or came in, long ago."""
+        self._db.execute(delete(t.hook_sends).where(t.hook_sends.c.state != "waiting", t.hook_sends.c.at < before))
+        self._db.execute(delete(t.hook_seen).where(t.hook_seen.c.at < before))
+
+    def seen(self, id: str) -> tuple[int, str] | None:
+        """(status, answer) of what came in under this id."""
+        row = self._db.execute(select(t.hook_seen).where(t.hook_seen.c.id == id)).first()
+        return None if row is None else (row.status, row.answer)
+
+    def put_seen(self, id: str, status: int, answer: str, now: int) -> None:
+        values = {"id": id, "status": status, "answer": answer, "at": now}
+        self._db.execute(upsert(t.hook_seen).values(values).on_conflict_do_nothing())
 
     # -------------------------------------------------------------------------------------------------- tallies
 

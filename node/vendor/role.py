@@ -414,8 +414,7 @@ class VendorRole:
             posting = self._board.get(wish.id)
             if posting is None or not posting.is_open or now >= wish.head.exp:
                 raise refused("closed", "this wish is not open any more")
-            if isinstance(wish.body, Intent) and wish.body.offers_by is not None and now >= wish.body.offers_by:
-                raise refused("late", "this wish no longer collects offers")
+            _check_in_time(wish, now)
             item = None
             if stock is not None:
                 left = self.stock.left(now)(stock, taken_span(stock, offer.when))
@@ -471,8 +470,10 @@ class VendorRole:
             raise refused("contact", f"this contact cannot be told: {wrong.detail}") from None
         async with self._one_at_a_time:
             posting = self._board.get(message.id)
-            if posting is None or not posting.is_open or self._clock.now() >= message.head.exp:
+            now = self._clock.now()
+            if posting is None or not posting.is_open or now >= message.head.exp:
                 raise refused("closed", "this wish is not open any more")
+            _check_in_time(message, now)
             return await self._offer(message, offer, valid_for, None, 1, contact, "by hand")
 
     async def _offer(
@@ -781,3 +782,9 @@ class VendorRole:
 def _over_at(live: LiveThread) -> int:
     """When a thread in which nothing is open is long over."""
     return max(talk.offer.head.exp for talk in live.thread.talks.values()) + THREAD_GRACE + 1
+
+
+def _check_in_time(wish: Message, now: int) -> None:
+    """Raises Trouble once a wish no longer collects offers."""
+    if isinstance(wish.body, Intent) and wish.body.offers_by is not None and now >= wish.body.offers_by:
+        raise refused("late", "this wish no longer collects offers")
