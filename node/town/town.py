@@ -173,7 +173,7 @@ class Neighbour:
     async def _live(self, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         self._gone = trio.Event()
         settings = dict(self.settings)
-        address = settings.pop("address", None)
+        address, net = settings.pop("address", None), settings.pop("net", self.town.net)
         try:
             with trio.CancelScope() as self._scope:
                 async with self.town.open_network(self.name, address) as network:
@@ -182,7 +182,7 @@ class Neighbour:
                         self.store,
                         transport_key=SigningKey(seed_of(self.name)),
                         vendor_key=SigningKey(seed_of(f"{self.name} sells")),
-                        net=self.town.net,
+                        net=net,
                         clock=self.clock,
                         chance=self.town.chance_of(self),
                         **settings,

@@ -1,0 +1,95 @@
+"""The endurance programs in small, and that they can fail."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from trio.testing import MockClock
+
+from node.store import open_store_nowait
+from tests.adversary.figures import Figure
+
+from . import absence, partition
+from .chaos import Plan, live
+from .crash import Findings, Ledger, _look, crash
+from .processes import NodeProcess
+
+PATIENCE = 8
+"""Goals in seconds: the whole suite runs beside this."""
+
+
+def expect(figures: list[Figure]) -> None:
+    missed = [figure.line() for figure in figures if figure.is_missed(PATIENCE)]
+    assert not missed, "\n".join(missed)
+    assert any(figure.goal for figure in figures)
+
+
+@pytest.mark.parametrize("first", range(1, 21, 4))
+def test_twenty_short_days_without_luck(first: int) -> None:
+    """Three hours with five bad minutes each; scripts/chaos has whole days."""
+    for seed in range(first, first + 4):
+        day = live(Plan(seed, hours=3, bad_minutes=5))
+        assert not day.broken, f"scripts/chaos --seed {seed} --hours 3 --minutes 5\n" + "\n".join(day.broken)
+        assert day.counts["asked"] > 5
+        assert day.counts["acknowledged"] > 5
+
+
+def test_a_seed_is_a_day_to_the_byte() -> None:
+    """In two processes that hash texts differently; another seed is another day."""
+
+    def trace(seed: int, hashing: str) -> str:
+        program = f"from tests.endurance.chaos import Plan, live; print(live(Plan({seed}, 3, 4)).trace)"
+        environment = {**os.environ, "PYTHONHASHSEED": hashing}
+        done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+        return done.stdout.strip().splitlines()[-1]
+
+    first = trace(7, "1")
+    assert len(first) == 32
+    assert trace(7, "2") == first
+    assert trace(8, "1") != first
+
+
+async def test_a_person_away_for_a_day_finds_every_offer_once(clock: MockClock) -> None:
+    expect(await absence.away(3))
+
+
+async def test_what_was_said_once_is_not_shown_again(clock: MockClock) -> None:
+    """After three and five minutes, a restart, its end, and on another network; scripts/absence has 1,000 frames."""
+    expect(await absence.replay(12))
+
+
+@pytest.mark.live
+def test_ten_kills() -> None:
+    expect(crash(10))
+
+
+@pytest.mark.live
+def test_two_small_halves_heal() -> None:
+    try:
+        expect(partition.partition(2, 5, 4))
+    except partition.Impossible as why:
+        pytest.skip(str(why))
+
+
+def test_a_loss_is_seen(tmp_path: Path) -> None:
+    """A home that lacks what was told to be in it, tells an event twice and made two offers in one thread."""
+    for name in ("person", "vendor"):
+        (tmp_path / name).mkdir()
+        store = open_store_nowait(tmp_path / name / "node.db")
+        for number in range(2):
+            what = {"intent": "aa", "offer": "bb", "n": number}
+            store.transact_nowait(lambda tx, what=what: tx.add_event("offer.received", 1, what))  # type: ignore[misc]
+            store.transact_nowait(
+                lambda tx, n=number: tx.add_message(  # type: ignore[misc]
+                    id=bytes([n]) * 32, root=bytes(32), thread=bytes(32), mine=True, kind="offer", now=1, frame=b""
+                )
+            )
+        store.close()
+    person, vendor = (NodeProcess(tmp_path / name, ()) for name in ("person", "vendor"))
+    read = {3: {"id": 3, "type": "wish.asked", "at": 1, "intent": "aa"}}
+    ledger, found = Ledger(wishes={"cc" * 32}, events={"person": read, "vendor": {}}), Findings()
+    _look(person, [person, vendor], ledger, found, tmp_path)
+    assert found.lost == {"person: message cccccccc", "person: event 3"}
+    assert found.doubled == {"person: offer.received bb", "person: two offers for 00000000"}
