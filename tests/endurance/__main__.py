@@ -1,7 +1,7 @@
 """What nodes go through, and what they must still know afterwards. Exits 1 when a goal is missed.
 
 scripts/crash      [--kills 200] [--seed 1]
-scripts/chaos      [--seeds 500] [--first 1] [--jobs 2] [--hours 24] [--minutes 20]      or --seed N: that one, twice
+scripts/chaos      [--seeds 500] [--first 1] [--jobs 2] [--hours 24] [--minutes 20] [--times 4]      or --seed N: that one, twice
 scripts/partition  [--size 5] [--seconds 600]
 scripts/absence    [--deals 120]
 """
@@ -72,14 +72,16 @@ def partition(words: list[str]) -> int:
 
 
 def absence(words: list[str]) -> int:
-    from .absence import away, replay
+    from .absence import away, never_meet, replay
 
     parser = argparse.ArgumentParser(prog="scripts/absence", description="Who is away, and what is said again.")
     parser.add_argument("--deals", type=int, default=120, help="each leaves eight frames and letters to be said again")
     options = parser.parse_args(words)
     print(f"a day of six nodes, and {options.deals} deals said again five times: about a minute", flush=True)
     clock = partial(MockClock, autojump_threshold=0)
-    return show(trio.run(away, clock=clock()) + trio.run(replay, options.deals, clock=clock()), 1)
+    figures = trio.run(away, clock=clock()) + trio.run(partial(away, mailbox=True), clock=clock())
+    figures += trio.run(never_meet, clock=clock())
+    return show(figures + trio.run(replay, options.deals, clock=clock()), 1)
 
 
 def chaos(words: list[str]) -> int:
@@ -92,13 +94,14 @@ def chaos(words: list[str]) -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--hours", type=float, default=24.0, help="of each day")
     parser.add_argument("--minutes", type=float, default=20.0, help="of bad luck in it")
+    parser.add_argument("--times", type=int, default=4, help="in so many pieces")
     options = parser.parse_args(words)
     seeds = (
         [options.seed, options.seed]
         if options.seed is not None
         else range(options.first, options.first + options.seeds)
     )
-    plans = [Plan(seed, options.hours, options.minutes) for seed in seeds]
+    plans = [Plan(seed, options.hours, options.minutes, options.times) for seed in seeds]
     minutes = len(plans) * (1.5 + 0.25 * options.hours + 0.2 * options.minutes) / options.jobs / 60
     print(f"{len(plans)} days, {options.jobs} at a time: about {minutes:.0f} minutes", flush=True)
     began, days, counts = time.monotonic(), [], Counter[str]()

@@ -28,7 +28,6 @@ from tests.driver import SKIING, Killed, Neighbour, Town, by_hand, car_hire, ope
 from .witness import WatchedStore, Witness
 
 HOUR = 3600.0
-BAD_TIMES = 4
 CALM = 1800.0
 """Seconds of good weather after each bad time, before everybody must agree: an accept may wait an hour for its answer,
 but a link that failed is tried again after five minutes."""
@@ -42,6 +41,7 @@ class Plan:
     seed: int
     hours: float = 24.0
     bad_minutes: float = 20.0
+    bad_times: int = 4
 
 
 @dataclass
@@ -72,7 +72,7 @@ async def _live(plan: Plan, day: Day) -> None:
     chance = random.Random(plan.seed)
     async with open_town(plan.seed) as town:
         witness = Witness(town)
-        market = await open_watched(town, witness, "Market", meeting=True)
+        market = await open_watched(town, witness, "Market", meeting=True, mailbox=True)
         alice = await open_watched(town, witness, "Alice")
         ana = await open_watched(town, witness, "Ana", skew=chance.choice([0, 0, 90, -90]))
         bob = await open_watched(town, witness, "Bob", catalogue=car_hire(stock=4))
@@ -82,12 +82,14 @@ async def _live(plan: Plan, day: Day) -> None:
         shops = [Shop(misfortune, one, random.Random(f"{plan.seed} {one.name}")) for one in (bob, carol)]
         for one in misfortune.everybody:
             town.nursery.start_soon(misfortune.keep_running, one)
-        starts = sorted(chance.uniform(0, plan.hours * HOUR - BAD_TIMES * 2 * CALM) for _ in range(BAD_TIMES))
+        starts = sorted(
+            chance.uniform(0, max(0.0, plan.hours * HOUR - plan.bad_times * 2 * CALM)) for _ in range(plan.bad_times)
+        )
         began = trio.current_time()
         async with open_mallory(town.world, "mallory") as mallory:
             for number, start in enumerate(starts):
                 await trio.sleep_until(max(trio.current_time(), began + start + number * 2 * CALM))
-                await misfortune.strike(60 * plan.bad_minutes / BAD_TIMES, people, shops, mallory)
+                await misfortune.strike(60 * plan.bad_minutes / plan.bad_times, people, shops, mallory)
                 await trio.sleep(CALM)
                 witness.look()
                 await misfortune.check_calm(people, shops)

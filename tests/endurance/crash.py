@@ -125,7 +125,7 @@ def crash(kills: int, seed: int = 1) -> list[Figure]:
     ledger, found = Ledger(), Findings()
     with TemporaryDirectory(prefix="intentcast-crash-") as text:
         folder = Path(text)
-        market = make_node(folder / "market", ["--listen", _listen(), "--meeting"])
+        market = make_node(folder / "market", ["--listen", _listen(), "--meeting", "--mailbox"])
         with running([market]):
             market.start()
             join = ["--join", market.address]
@@ -139,8 +139,8 @@ def crash(kills: int, seed: int = 1) -> list[Figure]:
                 try:
                     while found.kills < kills:
                         time.sleep(chance.uniform(*LIFE_BETWEEN))
-                        victims = chance.choice([[vendor], [person], both])
-                        _kill(victims, both, ledger, found, folder)
+                        victims = chance.choice([[vendor], [person], [market], both])
+                        _kill(victims[: kills - found.kills], both, ledger, found, folder)
                 finally:
                     load.stop()
                 settled = _settle(both)
@@ -150,13 +150,13 @@ def crash(kills: int, seed: int = 1) -> list[Figure]:
                 for node in both:
                     _look(node, both, ledger, found, folder)
                 _compare(person, vendor, found)
-    starts = [second for node in both for second in node.starts]
+    starts = [second for node in (market, *both) for second in node.starts]
     events = sum(len(read) for read in ledger.events.values())
     what = (
         f"{len(ledger.wishes)} wishes, {len(ledger.contracts)} accepts, {len(found.acknowledged)} acks, {events} events"
     )
     return [
-        at_least("T26", "kill -9 of requester and vendor under load", found.kills, kills),
+        at_least("T26", "kill -9 of requester, vendor and mailbox under load", found.kills, kills),
         told("T26", "what was told to be done", what),
         at_most("T26", "of that lost", len(found.lost), 0),
         at_most("T26", "effects doubled", len(found.doubled), 0),
@@ -173,7 +173,7 @@ def _listen() -> str:
 
 
 def _kill(victims: list[NodeProcess], both: list[NodeProcess], ledger: Ledger, found: Findings, folder: Path) -> None:
-    told_before = {node.name: dict(ledger.events[node.name]) for node in victims}
+    told_before = {node.name: dict(ledger.events.get(node.name, {})) for node in victims}
     for node in victims:
         node.kill()
         found.kills += 1
@@ -192,7 +192,7 @@ def _look(
     events: dict[int, dict[str, Any]] | None = None,
 ) -> None:
     """At a dead node's home: a copy of it, for opening it would already mend it."""
-    other = next(one for one in both if one is not node)
+    others = [one for one in both if one is not node] if node in both else []
     with TemporaryDirectory(dir=folder) as text:
         copy = Path(text) / "node.db"
         for path in node.home.glob("node.db*"):
@@ -204,13 +204,12 @@ def _look(
                 return
             held = {row[0].hex() for row in database.execute("SELECT id FROM messages")}
             # The other side's word is read after the death: what it holds by now was said before.
-            for message in _acked(other):
-                found.acknowledged.add((node.name, message))
+            found.acknowledged |= {(node.name, message) for other in others for message in _acked(other)}
             told_to = {message for name, message in found.acknowledged if name == node.name}
             if node.name == "person":
                 told_to |= ledger.wishes | ledger.contracts
             found.lost |= {f"{node.name}: message {message[:8]}" for message in told_to - held}
-            _look_at_events(node, database, ledger.events[node.name] if events is None else events, found)
+            _look_at_events(node, database, ledger.events.get(node.name, {}) if events is None else events, found)
             doubled = (
                 "SELECT root, thread FROM messages WHERE mine AND kind IN (?, ?) GROUP BY thread HAVING count(*) > 1"
             )
