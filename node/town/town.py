@@ -87,21 +87,21 @@ class FragileStore(Store):
         self.dead = False
         self.on_death: Callable[[], None] = lambda: None
 
-    async def transact(self, work: Callable[[Tx], T]) -> T:
+    async def _attempt(self, work: Callable[[], T]) -> T:
         if self.dead:
             raise Killed
         self.count += 1
         number = self.count
         if number == self.die_before:
             self.die()
-        found = await super().transact(work)
+        found = await super()._attempt(work)
         if number == self.die_after:
             self.die()
         return found
 
     async def peek(self, work: Callable[[Tx], T]) -> T:
         """For tests that look into a home: not counted, whoever lives."""
-        return await super().transact(work)
+        return await super()._attempt(lambda: self._run(work))
 
     def die(self) -> None:
         self.dead = True

@@ -1,7 +1,8 @@
 """What nodes go through, and what they must still know afterwards. Exits 1 when a goal is missed.
 
 scripts/crash      [--kills 200] [--seed 1]
-scripts/chaos      [--seeds 500] [--first 1] [--jobs 2] [--hours 24] [--minutes 20] [--times 4]      or --seed N: that one, twice
+scripts/chaos      [--seeds 500] [--first 1] [--jobs 2] [--hours 24] [--minutes 20] [--times 4]
+    scripts/chaos      --seed N: that day, twice
 scripts/partition  [--size 5] [--seconds 600]
 scripts/absence    [--deals 120]
 """

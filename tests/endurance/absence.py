@@ -8,6 +8,7 @@ import trio
 
 from node.delivery import PROTOCOL as DIRECT
 from node.network.seam import NetworkError
+from node.town.samples import ALPINE
 from node.vendor.catalogue import Catalogue, load_catalogue
 from protocol import categories
 from protocol.framing import Deframer, frame_with_length
@@ -18,7 +19,6 @@ from tests.adversary.figures import Figure, at_least, at_most, told
 from tests.adversary.frames import DIVISION
 from tests.adversary.mallory import Mallory, open_mallory
 from tests.driver import (
-    ALPINE,
     NET,
     SKIING,
     Neighbour,
