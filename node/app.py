@@ -167,7 +167,8 @@ async def run_node(
         return (*direct[: MAX_REPLY_ROUTES - len(mailboxes)], *mailboxes)
 
     delivery = Delivery(network, store, threads, events, clock, chance, net)
-    leaving = Leaving(network, delivery.stamps)
+    ours = {address.rpartition("/p2p/")[2] for address in (*join, *static, *mailboxes)}
+    leaving = Leaving(network, delivery.stamps, net, lambda peer: peer in ours or bool(threads.of_peer(peer)))
     delivery.use_mailboxes(leaving.leave)
     # Whoever names no mailboxes asks the nodes it starts from: those that are none say so.
     inboxes = Inboxes(network, delivery, clock, chance, net, mailboxes or join)
@@ -237,6 +238,8 @@ async def run_node(
     )
 
     async def forget_old() -> None:
+        if host is not None:
+            await host.sweep()
         await forget(threads, requester, vendor, delivery, store, clock.now())
 
     now = clock.now()

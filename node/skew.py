@@ -65,7 +65,7 @@ class Skew:
         """One for each source."""
         since = self._machine.elapsed() - MAX_AGE
         by_source: dict[str, list[float]] = {}
-        for sample in self._samples.values():
+        for sample in list(self._samples.values()):  # transactions ask for the hour, and have a thread of their own
             if sample.taken >= since:
                 by_source.setdefault(sample.source, []).append(sample.course)
         return [median(courses) for courses in by_source.values()]

@@ -110,7 +110,7 @@ class LiveThread:
         """Where an answer to this message can go: the stream it came on, if any, and the ways back it names."""
         if peer is not None:
             self.peer = peer
-        named = _ways_back(message)
+        named = ways_back(message)
         if named and message.head.seq >= self.routed_by:
             # Those before are where it lived once: whoever moved does not want its visitors sent to the neighbours.
             self.routed_by = message.head.seq
@@ -209,7 +209,8 @@ def key_to_answer(message: Message) -> bytes | None:
     return message.body.box if isinstance(message.body, Intent) else message.head.tkey
 
 
-def _ways_back(message: Message) -> tuple[Route, ...]:
+def ways_back(message: Message) -> tuple[Route, ...]:
+    """The ways to its author that a message names."""
     return message.body.reply if isinstance(message.body, Intent | Offer) else ()
 
 

@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable
 import structlog
 import trio
 
-from protocol.envelope import Item
+from protocol.envelope import Item, read_item
 
 from ..clock import Chance, Clock
 from ..network.seam import Address, Network, NetworkError, PeerId, StreamError
 from ..policy import DialBook, lives_in_public
 from ..store import DepositRow, Store
-from ..threads import LiveThread
+from ..threads import MAX_MAILBOXES, LiveThread
 from .lines import Line, Lines
 from .outbox import ACK_WAIT, Outbox, Pending, Stage
 
@@ -33,9 +33,9 @@ bounds. A new link to him wakes his courier at once."""
 CHECK_MAILBOX_EVERY = 900.0
 """Seconds between two looks whether a mailbox still has what we left there, or whether it was fetched."""
 
-Leave = Callable[[Address, bytes, list[Item]], Awaitable[dict[bytes, Stage]]]
-"""Leave items for a receiver (signing key) at a mailbox (address). Returns digest -> STORED or FETCHED for those it
-has. Raises NetworkError."""
+Leave = Callable[[Address, bytes, list[Item]], Awaitable[dict[bytes, Stage | None]]]
+"""Leave items for a receiver (signing key) at a mailbox (address). Returns digest -> STORED or FETCHED, or None for
+what it does not take; those it was not asked about are missing. Raises NetworkError."""
 
 
 class Couriers:
@@ -165,8 +165,8 @@ class Couriers:
     async def _settle(self, live: LiveThread, pending: Pending, stage: Stage, reason: str | None = None) -> None:
         now = self._clock.now()
         self._outbox.settle(live.id, pending.row.id)
-        await self._store.transact(lambda tx: tx.settle(pending.row.id, live.id, stage.value, now, reason))
-        if pending.wants_ack:
+        settled = await self._store.transact(lambda tx: tx.settle(pending.row.id, live.id, stage.value, now, reason))
+        if pending.wants_ack and settled:
             self._told(live, pending, stage)
 
     def _tell(self, live: LiveThread, stage: Stage) -> None:
@@ -256,18 +256,42 @@ class Couriers:
         self.dials.reached(named_by, address)
         now, wall = self._clock.steady(), self._clock.now()
         for pending in due:
-            stage = found.get(pending.digest)
-            if stage is None or not self._outbox.holds(pending):
+            if pending.digest not in found or not self._outbox.holds(pending):
                 continue
+            stage = found[pending.digest]
             pending.left_at[address] = now
-            if not pending.wants_ack:
+            if pending.left.get(address) is stage:
+                continue
+            if stage is None:
+                del pending.left[address]
+                await self._store.transact(lambda tx, id=pending.row.id: tx.drop_deposit(id, address))  # type: ignore[misc]
+                continue
+            pending.left[address] = stage
+            self.counters[f"mailbox_{stage.value.lower()}"] += 1
+            if not pending.wants_ack and len(pending.left) >= min(2, len(live.mailboxes)):
                 await self._settle(live, pending, stage)
-            elif pending.left.get(address) is not stage:
-                pending.left[address] = stage
-                row = DepositRow(pending.row.id, live.id, address, stage.value, wall)
-                await self._store.transact(lambda tx, row=row: tx.put_deposit(row))  # type: ignore[misc]
-                self.counters[f"mailbox_{stage.value.lower()}"] += 1
-                self._told(live, pending, stage)
+                continue
+            row = DepositRow(pending.row.id, live.id, address, stage.value, wall)
+            await self._store.transact(lambda tx, row=row: tx.put_deposit(row))  # type: ignore[misc]
+            self._told(live, pending, stage)
+
+    def leave_once(self, mailboxes: tuple[Address, ...], receiver: bytes, encoded: bytes) -> None:
+        """Leave something at each of these, and do not come back for it."""
+        item = read_item(encoded)
+        if self.leave is None or self._nursery is None or not isinstance(item, Item):
+            return
+        leave = self.leave
+
+        async def leave_at(address: Address) -> None:
+            named_by = receiver + b" mailbox"
+            if self.dials.may_dial(named_by, address, self._clock.steady()):
+                try:
+                    await leave(address, receiver, [item])
+                except NetworkError:
+                    self.dials.failed(named_by, address)
+
+        for address in mailboxes[:MAX_MAILBOXES]:
+            self._nursery.start_soon(leave_at, address)
 
 
 async def _wait_any(seconds: float, *events: trio.Event) -> None:

@@ -25,9 +25,9 @@ from protocol.message import Draft, Message
 from ..clock import Chance, Clock
 from ..events import EventLog
 from ..network.seam import Address, LinkUp, Network, PeerId
-from ..policy import Shares, source_of
+from ..policy import Shares, routes_via, source_of
 from ..store import Answered, OutboxRow, Room, Store, Tx
-from ..threads import End, LiveThread, Threads, key_to_answer, new_thread, save, thread_id
+from ..threads import End, LiveThread, Threads, key_to_answer, new_thread, save, thread_id, ways_back
 from .courier import Couriers, Leave
 from .lines import Line, Lines
 from .outbox import LAST_RETRY, Outbox, Pending, Stage
@@ -104,6 +104,8 @@ class Delivery:
         """How far messages have come, to be written into the events."""
         self._noted = trio.Event()
         self._nursery: trio.Nursery | None = None
+        self.welcomed = 0
+        """Messages that were believed, new ones and copies, ever."""
 
     def set_role(self, side: Side, role: Role) -> None:
         self._roles[side] = role
@@ -362,15 +364,17 @@ class Delivery:
         live = self._thread_for(end, message, origin.source)
         if live is None:
             self.counters["not_welcome"] += 1
-            if line is None:
-                return None
-            return self._roles[end.side].turn_away(end, message, digest) or Hint(digest, HintCode.BUSY, 300)
+            answer = self._roles[end.side].turn_away(end, message, digest)
+            if answer is not None and line is None:
+                self._couriers.leave_once(routes_via("mailbox", ways_back(message)), message.author, answer)
+            return answer or Hint(digest, HintCode.BUSY, 300)
         async with live.lock:
             live.source = origin.source
             return await self._take(live, message, digest, origin)
 
     async def _answer_again(self, known: Answered, line: Line | None) -> bytes:
         self.counters["duplicates"] += 1
+        self.welcomed += 1
         live = self._threads.get(known.thread)
         if line is None and live is not None:
             await self._queue_answer(live, known.answer)
@@ -421,6 +425,7 @@ class Delivery:
         if stored is not None:
             # The same message in another item: sealed again, or copied. Once is enough.
             self.counters["duplicates"] += 1
+            self.welcomed += 1
             if origin.peer is None and stored.answer is not None:
                 await self._queue_answer(live, stored.answer)
             return stored.answer
@@ -463,6 +468,7 @@ class Delivery:
         with trio.CancelScope(shield=True):  # decided already: memory and store must not part when the stream goes
             await self._store.transact(work)
         self.counters[f"received_{message.kind}"] += 1
+        self.welcomed += 1
         if message.kind in ("ack", "problem"):
             self._outbox.settle(live.id, message.ref)
             self._couriers.nudge(live.id)
@@ -487,8 +493,8 @@ class Delivery:
         """Advice about an item of ours. It may change when we resend, never what is true."""
         self.counters[f"hint_{hint.code.value}"] += 1
         pending = self._outbox.by_digest(hint.digest)
-        if pending is None:
-            return
+        if pending is None or pending.line is None or pending.line.stream.peer != peer:
+            return  # a mailbox knows what it holds, and has no say in it
         now = self._clock.steady()
         if hint.code is HintCode.NEED_BITS:
             self._ask_for_stamp(pending, hint, peer)

@@ -9,14 +9,13 @@ import trio
 from protocol.envelope import digest, zero_bits
 
 from ..clock import Clock
-from ..network.seam import PeerId
 from ..policy import Shares
 
 MAX_BITS = 22
 """Stamps dearer than this are not paid: some four million hashes."""
 
 HASHES_PER_SECOND, HASH_BURST = 2**MAX_BITS / 600, float(2**MAX_BITS)
-"""Hashes one transport peer may have us do for its stamps: the dearest once in ten minutes."""
+"""Hashes one peer, or one receiver, may have us do for its stamps: the dearest once in ten minutes."""
 
 HASHES_AT_ONCE = 20_000
 """In one go in a worker thread, some 40 ms; then it rests as long. Neither shutting down nor the others wait for it."""
@@ -46,16 +45,16 @@ class StampMine:
     def __len__(self) -> int:
         return len(self._orders)
 
-    def ask(self, order: Order, peer: PeerId) -> bool:
-        """Take an order on, for a peer that wants to see this stamp. False if it is not taken on: too dear, too many,
-        or more than this peer's share. Whoever wants it asks again."""
+    def ask(self, order: Order, who: str) -> bool:
+        """Take an order on, for somebody who wants to see this stamp. False if it is not taken on: too dear, too many,
+        or more than their share. Whoever wants it asks again."""
         if order.about in self._orders:
             return True
         if order.bits > MAX_BITS:
             self._counters["stamps_too_dear"] += 1
         elif len(self._orders) >= MAX_WAITING:
             self._counters["too_many_stamps"] += 1
-        elif not self._shares.take(peer, self._clock.steady(), 2**order.bits):
+        elif not self._shares.take(who, self._clock.steady(), 2**order.bits):
             self._counters["stamps_over_share"] += 1
         else:
             self._orders[order.about] = order

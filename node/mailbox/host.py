@@ -10,7 +10,7 @@
     any of them                                       ["no", why, arg]
 
 A mailbox reads nothing and forges nothing: items are sealed, and their receiver judges them like any other. What it
-says it has stored is on its disk. When a receiver's share is full, the deposit with the lowest stamp goes first; what
+says it has stored is on its disk. When a share is full, what shows the lowest stamp for its size goes first; what
 came on a channel the receiver named is never pushed out.
 """
 
@@ -58,9 +58,14 @@ KNOWN_BITS = 256
 """The rank of what came on a known channel: above every stamp."""
 
 OVERHEAD = 200
-"""Bytes a held item costs beside its own."""
+"""Bytes a held item costs beside its own; and what remembering a fetched one costs."""
 
-STREAMS_PER_PEER, STREAMS = 64, 2_000
+CHEAP_BYTES = 4096
+"""What a stamp pays for; of what is twice as large it must show a bit more to be worth as much."""
+
+STREAMS_PER_PEER, STREAMS = 256, 4_000
+"""A receiver keeps one for each of its keys."""
+
 QUESTIONS_PER_SECOND, QUESTION_BURST = 20.0, 200.0
 """Questions one transport peer may ask before it has to wait."""
 
@@ -69,11 +74,11 @@ MAX_WAIT = 240
 
 TURN_SECONDS = 20.0
 ANSWER_BYTES = 50_000
-SWEEP_EVERY = 600.0
 
 
 class No(Exception):
-    """What is answered instead: receiver (unknown here), claim, bits (so many are needed), full, size, expired."""
+    """What is answered instead: receiver (unknown here), claim, seq (a newer grant is held), bits (so many are needed),
+    full, size, expired."""
 
     def __init__(self, why: str, arg: int = 0) -> None:
         super().__init__(why)
@@ -104,15 +109,19 @@ class MailboxHost:
         self._bits = STAMP_BITS.get(net, 0)
         self._shares = Shares(QUESTIONS_PER_SECOND, QUESTION_BURST)
         self._streams: Counter[PeerId] = Counter()
-        self._arrived: dict[bytes, trio.Event] = {}
+        self._waiting: dict[bytes, set[trio.Event]] = {}
+        """Receiver -> visits that wait for the next item."""
         self.counters: Counter[str] = Counter()
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         self._network.serve(PROTOCOL, self._answer)
         task_status.started()
-        while True:
-            await self._store.transact_at_best(lambda tx: tx.mail.drop_expired(self._clock.now()))
-            await trio.sleep(SWEEP_EVERY)
+        await trio.sleep_forever()
+
+    async def sweep(self) -> None:
+        """Let go of what expired. Called only while the hour is certain: a wrong one would empty every mailbox."""
+        now = self._clock.now()
+        await self._store.transact_at_best(lambda tx: tx.mail.drop_expired(now))
 
     async def statistics(self) -> dict[str, int]:
         receivers, items, size = await self._store.transact(lambda tx: tx.mail.in_all())
@@ -202,13 +211,16 @@ class MailboxHost:
 
         def work(tx: Tx) -> bool:
             held = tx.mail.inbox(message.author)
+            if held is not None and held.exp <= now:
+                held = None  # not swept yet
             if held is None:
                 receivers, _, _ = tx.mail.in_all()
                 of_source = tx.mail.inboxes_of(visit.source)
                 if receivers >= MAX_RECEIVERS or of_source >= MAX_RECEIVERS // SOURCE_PART:
                     raise No("full")
-            if held is None or held.seq <= row.seq:
-                tx.mail.put_inbox(row)
+            if held is not None and held.seq > row.seq:
+                raise No("seq", held.seq)
+            tx.mail.put_inbox(row)
             return True
 
         if not await self._store.transact_foreign(work):
@@ -230,7 +242,7 @@ class MailboxHost:
         if inbox is None or inbox.exp <= self._clock.now():
             raise No("receiver")
         visit.receiver, visit.read = message.author, 0
-        return await self._store.transact(lambda tx: tx.mail.of_receiver(message.author)[0])
+        return await self._store.transact(lambda tx: tx.mail.waiting(message.author))
 
     def _open(self, frame: bytes) -> Message:
         """No clock of theirs counts: a grant is not for longer than it may live, a claim is for this challenge."""
@@ -240,18 +252,29 @@ class MailboxHost:
         """What came since the last time, oldest first; waits so long for something."""
         until = self._clock.steady() + seconds
         while True:
-            arrived = self._arrived.setdefault(receiver, trio.Event())
-            rows = await self._store.transact(
-                lambda tx: tx.mail.after(receiver, visit.read, self._clock.now(), ANSWER_BYTES)
-            )
-            if rows:
-                visit.read = rows[-1][0]
-                self.counters["handed_out"] += len(rows)
-                return [item for _, item in rows]
-            with trio.move_on_after(until - self._clock.steady()) as patience:
-                await arrived.wait()
-            if patience.cancelled_caught:
-                return []
+            arrived = trio.Event()
+            others = self._waiting.setdefault(receiver, set())
+            others.add(arrived)
+            try:
+                found = await self._after(receiver, visit)
+                if found:
+                    return found
+                with trio.move_on_after(until - self._clock.steady()) as patience:
+                    await arrived.wait()
+                if patience.cancelled_caught:
+                    return []
+            finally:
+                others.discard(arrived)
+                if not others and self._waiting.get(receiver) is others:
+                    del self._waiting[receiver]
+
+    async def _after(self, receiver: bytes, visit: Visit) -> list[Value]:
+        now = self._clock.now()
+        rows = await self._store.transact(lambda tx: tx.mail.after(receiver, visit.read, now, ANSWER_BYTES))
+        if rows:
+            visit.read = rows[-1][0]
+            self.counters["handed_out"] += len(rows)
+        return [item for _, item in rows]
 
     # ---------------------------------------------------------------------------------------------- for everybody
 
@@ -266,18 +289,19 @@ class MailboxHost:
         row = HeldRow(
             receiver, digest, channel(item.to_box, item.tkey), encoded, len(encoded) + OVERHEAD, bits, item.exp
         )
-        answer = await self._store.transact_foreign(lambda tx: self._make_room(tx, row))
+        now = self._clock.now()
+        answer = await self._store.transact_foreign(lambda tx: self._make_room(tx, row, now))
         if answer is None:
             raise No("full")
         self.counters[f"put_{answer}"] += 1
-        if answer == "stored" and receiver in self._arrived:
-            self._arrived.pop(receiver).set()
+        for waiting in self._waiting.get(receiver, ()) if answer == "stored" else ():
+            waiting.set()
         return answer
 
-    def _make_room(self, tx: Tx, row: HeldRow) -> str:
+    def _make_room(self, tx: Tx, row: HeldRow, now: int) -> str:
         """Store it, if need be in the place of what showed a lower stamp. Raises No."""
         inbox = tx.mail.inbox(row.receiver)
-        if inbox is None or inbox.exp <= self._clock.now() or not inbox.room:
+        if inbox is None or inbox.exp <= now or not inbox.room:
             raise No("receiver")
         held = tx.mail.state_of(row.receiver, row.digest)
         if held is not None:
@@ -286,9 +310,10 @@ class MailboxHost:
             raise No("size")
         count, size = tx.mail.on_channel(row.receiver, row.channel)
         is_known = inbox.knows(row.channel) and count < CHANNEL_ITEMS and size + row.size <= CHANNEL_BYTES
-        rank = KNOWN_BITS if is_known else row.bits
-        if rank < self._bits:
+        if not is_known and row.bits < self._bits:
             raise No("bits", self._bits)
+        larger = (row.size // CHEAP_BYTES).bit_length()
+        rank = KNOWN_BITS if is_known else max(0, row.bits - larger)
         count, size = tx.mail.of_receiver(row.receiver)
         _, _, in_all = tx.mail.in_all()
         excess = max(
@@ -299,7 +324,7 @@ class MailboxHost:
         )
         for victim, bits, freed in tx.mail.cheapest(row.receiver) if excess > 0 else ():
             if bits >= rank:
-                raise No("full" if is_known else "bits", 0 if is_known else bits + 1)
+                raise No("full" if is_known else "bits", 0 if is_known else bits + 1 + larger)
             tx.mail.drop(victim)
             self.counters["pushed_out"] += 1
             excess -= freed

@@ -1,13 +1,13 @@
 """Fetching what others left for us: our mailboxes, asked to hold items for our keys, and visited while we are there.
 
 For every key and every mailbox that holds for it there is one stream, on which we wait for the next item. What we took
-in is released; what we could not take in yet stays there. A mailbox that is gone, or brings us rubbish, is visited ever
-less often; what the others hold arrives all the same, and twice is once.
+in is released; what we could not take in yet stays there, and is looked at again ever less often. A mailbox that is
+gone, or brings us rubbish, is visited ever less often; what the others hold arrives all the same, and twice is once.
 """
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,7 +28,7 @@ from ..clock import Chance, Clock
 from ..config import MOST_MAILBOXES
 from ..conversation import Conversation, expect_binaries
 from ..network.seam import Address, Network, NetworkError, PeerId, StreamError
-from ..policy import lives_in_public, may_be_dialled
+from ..policy import Shares, lives_in_public, may_be_dialled
 from .host import MAX_WAIT, PROTOCOL
 
 if TYPE_CHECKING:
@@ -46,14 +46,27 @@ TURN_SECONDS = 20.0
 CLAIM_LIFE = 300
 FIRST_RETRY, LAST_RETRY = 1.0, 300.0
 
-MAX_RUBBISH = 16
-"""Items in one visit that are none of ours before we leave."""
+MAX_RUBBISH = 64
+"""Items in one visit that are no news to us before we leave for LAST_RETRY."""
+
+LONG_VISIT = 60.0
+"""Seconds after which a visit went well: the next one follows soon."""
+
+STAYED_FIRST, STAYED_LAST = 30, 3600
+"""Seconds between two looks at what we could not take in yet."""
+
+ITEMS_PER_SECOND, ITEM_BURST = 5.0, 100.0
+"""What one mailbox may have us open."""
 
 
 class Opener(Protocol):
     """Delivery, as an inbox sees it."""
 
     async def receive_from_mailbox(self, encoded: bytes, mailbox: PeerId) -> bool: ...
+
+    @property
+    def welcomed(self) -> int:
+        """How many messages were believed, new ones and copies, ever."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +101,7 @@ class Inboxes:
         self._mailboxes = mailboxes[:MOST_MAILBOXES]
         self._inboxes: dict[tuple[bytes, Address], Inbox] = {}
         self._refused_at: dict[Address, float] = {}
+        self._shares = Shares(ITEMS_PER_SECOND, ITEM_BURST)
         self._nursery: trio.Nursery | None = None
         self.counters: Counter[str] = Counter()
 
@@ -120,8 +134,11 @@ class Inboxes:
                 for address in self._mailboxes:
                     if self._clock.steady() >= self._refused_at.get(address, -NOT_AGAIN) + NOT_AGAIN:
                         nursery.start_soon(ask, address)
-        if patience.cancelled_caught:
+        if patience.cancelled_caught:  # who says nothing is not waited for again, either
             self.counters["not_agreed_in_time"] += 1
+            for address in self._mailboxes:
+                if address not in agreed:
+                    self._refused_at[address] = self._clock.steady()
         ways = (agreed[address] for address in self._mailboxes if address in agreed)
         return tuple(Route("mailbox", way) for way in ways if may_be_dialled(way, self._public))
 
@@ -129,7 +146,7 @@ class Inboxes:
         """A mailbox named by a host name is told to others by the address it was found at."""
         if may_be_dialled(address, self._public):
             return address
-        remote = next((link.remote for link in self._network.links() if link.peer == peer), "")
+        remote = next((link.remote for link in self._network.links() if link.peer == peer and link.outbound), "")
         return f"{remote}/p2p/{peer}"
 
     def keep(
@@ -142,9 +159,17 @@ class Inboxes:
                 self._nursery.start_soon(self._keep, inbox)
 
     def leave(self, author: bytes) -> None:
-        """This key is no more."""
+        """This key is no more: nobody needs to hold for it."""
         for inbox in [inbox for inbox in self._inboxes.values() if inbox.key.public == author]:
             inbox.scope.cancel()
+            if self._nursery is not None:
+                self._nursery.start_soon(self._end, inbox)
+
+    async def _end(self, inbox: Inbox) -> None:
+        """Said once; a mailbox that does not hear it forgets when the grant expires."""
+        with suppress(NetworkError, Refused, trio.TooSlowError):
+            async with self._visit(inbox.address) as (conversation, peer):
+                await self._grant(conversation, peer, inbox.key, inbox.exp(), room=0)
 
     def statistics(self) -> dict[str, int]:
         return {"inboxes": len(self._inboxes), **self.counters}
@@ -156,10 +181,10 @@ class Inboxes:
         try:
             with inbox.scope:
                 while self._clock.now() < inbox.exp():
+                    began = self._clock.steady()
                     try:
                         async with self._visit(inbox.address) as (conversation, peer):
                             await self._claim(conversation, peer, inbox)
-                            retry = FIRST_RETRY
                             await self._fetch(conversation, peer, inbox)
                     except (NetworkError, trio.TooSlowError) as error:
                         log.debug("mailbox not reached", error=str(error))
@@ -167,6 +192,8 @@ class Inboxes:
                     except Refused as refused:
                         self.counters[refused.reason.value] += 1
                         retry = LAST_RETRY
+                    if self._clock.steady() - began >= LONG_VISIT:
+                        retry = FIRST_RETRY
                     await trio.sleep(retry * self._chance.choices.uniform(0.8, 1.2))
                     retry = min(LAST_RETRY, retry * 2)
         finally:
@@ -184,6 +211,14 @@ class Inboxes:
                 await stream.close()
 
     async def _claim(self, conversation: Conversation, peer: PeerId, inbox: Inbox) -> None:
+        answer = await self._try_claim(conversation, peer, inbox)
+        if answer[:2] == ["no", "receiver"]:  # it forgot us, or never knew
+            await self._grant(conversation, peer, inbox.key, inbox.exp())
+            answer = await self._try_claim(conversation, peer, inbox)
+        if answer[0] != "claimed":
+            raise StreamError("our claim was not believed")
+
+    async def _try_claim(self, conversation: Conversation, peer: PeerId, inbox: Inbox) -> list[Value]:
         answer = await _asked(conversation, "challenge")
         match answer:
             case ["challenge", bytes(challenge)] if len(challenge) == 32:
@@ -192,17 +227,13 @@ class Inboxes:
                 raise Refused(Reason.REQUEST, "not a challenge")
         now = self._clock.now()
         frame = self._say("mailbox.claim", MailboxClaim(peer, challenge), inbox.key, now + CLAIM_LIFE)
-        answer = await _asked(conversation, "claim", frame)
-        if answer[:2] == ["no", "receiver"]:  # it forgot us, or never knew
-            await self._grant(conversation, peer, inbox.key, inbox.exp())
-            return await self._claim(conversation, peer, inbox)
-        if answer[0] != "claimed":
-            raise StreamError("our claim was not believed")
-        return None
+        return await _asked(conversation, "claim", frame)
 
-    async def _grant(self, conversation: Conversation, peer: PeerId, key: SigningKey, exp: int) -> None:
+    async def _grant(
+        self, conversation: Conversation, peer: PeerId, key: SigningKey, exp: int, room: int = MAX_GRANT_BYTES
+    ) -> None:
         now = self._clock.now()
-        draft = self._draft("mailbox.grant", MailboxGrant(peer, MAX_GRANT_BYTES), min(exp, now + MAX_LIFE))
+        draft = self._draft("mailbox.grant", MailboxGrant(peer, room), max(now + 1, min(exp, now + MAX_LIFE)))
         bits = STAMP_BITS.get(self._net, 0)
         if bits:
             draft = await trio.to_thread.run_sync(mine_stamp, draft, key.public, bits)
@@ -220,39 +251,76 @@ class Inboxes:
         return Draft(kind, body, self._net, at=now, exp=exp, seq=now, salt=self._chance.bytes(16))
 
     async def _fetch(self, conversation: Conversation, peer: PeerId, inbox: Inbox) -> None:
+        """Until the key expires, or the mailbox has nothing but rubbish for us. Raises Refused for that."""
         told: list[bytes] = []
-        rubbish = 0
+        rubbish, pause, stayed = 0, 0, False
         while self._clock.now() < inbox.exp():
             known = list(inbox.known())[:MAX_KNOWN]
             if known != told:
-                if (await _asked(conversation, "know", list[Value](known)))[0] != "known":
-                    raise Refused(Reason.REQUEST, "not what a mailbox answers")
+                _expect(await _asked(conversation, "know", list[Value](known)), "known")
                 told = known
-            with trio.fail_after(MAX_WAIT + TURN_SECONDS):
-                answer = await conversation.ask("next", MAX_WAIT)
-            if len(answer) != 2 or answer[0] != "items":
-                raise Refused(Reason.REQUEST, "not what a mailbox answers")
-            done: list[Value] = []
-            for encoded in expect_binaries(answer[1]):
-                digest = _digest(encoded)
-                try:
-                    if await self._opener.receive_from_mailbox(encoded, peer):
-                        done.append(digest)
-                except Refused as refused:
-                    self.counters[f"rubbish_{refused.reason.value}"] += 1
-                    done.append(digest)
-                    rubbish += 1
-            self.counters["fetched"] += len(done)
-            if done and (await _asked(conversation, "release", done))[0] != "released":
-                raise Refused(Reason.REQUEST, "not what a mailbox answers")
+            wait = min(pause, MAX_WAIT) if stayed else MAX_WAIT
+            began = self._clock.steady()
+            with trio.fail_after(wait + TURN_SECONDS):
+                answer = await conversation.ask("next", wait)
+            _expect(answer, "items", 2)
+            items = expect_binaries(answer[1])
+            done = await self._take_in(items, peer)
+            self.counters["fetched"] += len(done.released)
+            if done.released:
+                _expect(await _asked(conversation, "release", done.released), "released")
+            rubbish += len(items) - done.welcome
             if rubbish > MAX_RUBBISH:
-                await trio.sleep(TURN_SECONDS)  # somebody floods us by way of it: no faster than this
-                rubbish = 0
+                raise Refused(Reason.OVER_SHARE, "a mailbox full of what we do not want")
+            stayed = stayed or len(done.released) < len(items)
+            if stayed:
+                pause = max(pause, STAYED_FIRST)
+            if items:
+                continue
+            # One that does not wait as it was asked to makes nobody spin.
+            await trio.sleep(max(0.0, min(wait, 1.0) - (self._clock.steady() - began)))
+            if stayed:
+                await trio.sleep(max(0, pause - wait))
+                await self._claim(conversation, peer, inbox)  # what stayed there is shown again after a new claim
+                pause, stayed = min(STAYED_LAST, 2 * pause), False
+            else:
+                pause = 0
+
+    async def _take_in(self, items: list[bytes], peer: PeerId) -> "Taken":
+        done = Taken()
+        for encoded in items:
+            if not self._shares.take(peer, self._clock.steady()):
+                await trio.sleep(1 / ITEMS_PER_SECOND)
+            digest = _digest(encoded)
+            before = self._opener.welcomed
+            try:
+                if await self._opener.receive_from_mailbox(encoded, peer):
+                    done.released.append(digest)
+            except Refused as refused:
+                self.counters[f"rubbish_{refused.reason.value}"] += 1
+                done.released.append(digest)
+            done.welcome += self._opener.welcomed > before
+        return done
+
+
+@dataclass(slots=True)
+class Taken:
+    """What became of a handful of items."""
+
+    released: list[Value] = field(default_factory=list)
+    """Digests of what the mailbox may let go."""
+    welcome: int = 0
+    """How many were messages for us."""
 
 
 async def _asked(conversation: Conversation, *parts: Value) -> list[Value]:
     with trio.fail_after(TURN_SECONDS):
         return await conversation.ask(*parts)
+
+
+def _expect(answer: list[Value], word: str, size: int = 1) -> None:
+    if answer[0] != word or len(answer) != size:
+        raise Refused(Reason.REQUEST, "not what a mailbox answers")
 
 
 def _digest(encoded: bytes) -> bytes:

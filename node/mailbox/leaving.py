@@ -1,7 +1,7 @@
 """Leaving sealed items at a mailbox their receiver named."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import trio
@@ -9,11 +9,12 @@ import trio
 from protocol.codec import Value
 from protocol.envelope import Item
 from protocol.errors import Reason, Refused
+from protocol.limits import STAMP_BITS
 from protocol.mailbox import stamp_base
 
 from ..conversation import Conversation
 from ..delivery.outbox import Stage
-from ..delivery.stamps import Order, StampMine
+from ..delivery.stamps import MAX_BITS, Order, StampMine
 from ..network.seam import Address, Network, PeerId, StreamError
 from .host import PROTOCOL
 
@@ -23,7 +24,10 @@ MINE_WITHIN = 60.0
 """Seconds an asked-for stamp may take, waiting for its turn included. What takes longer is left there next time."""
 
 BITS_ABOVE = 4
-"""A stamp shows so many bits more than asked for: the next one who pays the price of the door must not push it out."""
+"""Where a mailbox is full, a stamp shows so many bits more than asked for: who pays next must not push it out."""
+
+MOST_FOUND = 256
+"""Stamps remembered until they are used."""
 
 TRIES = 3
 """A price that rises each time it is paid is not paid again."""
@@ -32,16 +36,24 @@ _HAS: Final = {"stored": Stage.STORED, "fetched": Stage.FETCHED}
 
 
 class Leaving:
-    def __init__(self, network: Network, stamps: StampMine) -> None:
+    def __init__(
+        self, network: Network, stamps: StampMine, net: str, is_ours: Callable[[PeerId], bool] = lambda _peer: False
+    ) -> None:
+        """`is_ours`: a peer we want to stay linked with, whatever we were there for."""
         self._network = network
         self._stamps = stamps
+        self._door = STAMP_BITS.get(net, 0)
+        """What it costs where there is room."""
+        self._is_ours = is_ours
+        self._found: OrderedDict[bytes, bytes] = OrderedDict()
+        """What a stamp is about -> the stamp."""
         self._at: Counter[PeerId] = Counter()
         """How often we are at a mailbox right now."""
         self.counters: Counter[str] = Counter()
 
-    async def leave(self, address: Address, receiver: bytes, items: Iterable[Item]) -> dict[bytes, Stage]:
+    async def leave(self, address: Address, receiver: bytes, items: Iterable[Item]) -> dict[bytes, Stage | None]:
         """Leave items for this key at the mailbox that lives there. Returns digest -> STORED or FETCHED for those that
-        it has. Raises NetworkError."""
+        it has, None for those it does not take. Raises NetworkError."""
         try:
             with trio.fail_after(TURN_SECONDS):
                 was_linked = any(address.endswith(f"/p2p/{link.peer}") for link in self._network.links())
@@ -58,20 +70,18 @@ class Leaving:
             self._at[peer] -= 1
             if not self._at[peer]:
                 del self._at[peer]
-                if not was_linked:  # it is somebody else's, and no peer of our choosing
+                if not was_linked and not self._is_ours(peer):  # it is somebody else's, and no peer of our choosing
                     with trio.CancelScope(shield=True):
                         await self._network.hang_up(peer)
 
-    async def _visit(self, peer: PeerId, receiver: bytes, items: Iterable[Item]) -> dict[bytes, Stage]:
+    async def _visit(self, peer: PeerId, receiver: bytes, items: Iterable[Item]) -> dict[bytes, Stage | None]:
         with trio.fail_after(TURN_SECONDS):
             stream = await self._network.open_stream(peer, PROTOCOL)
         try:
             conversation = Conversation(stream)
-            found: dict[bytes, Stage] = {}
+            found: dict[bytes, Stage | None] = {}
             for item in items:
-                stage = await self._put(conversation, peer, receiver, item)
-                if stage is not None:
-                    found[item.digest] = stage
+                found[item.digest] = await self._put(conversation, peer, receiver, item)
             await stream.finish()
             return found
         finally:
@@ -79,7 +89,8 @@ class Leaving:
                 await stream.close()
 
     async def _put(self, conversation: Conversation, peer: PeerId, receiver: bytes, item: Item) -> Stage | None:
-        stamp = bytes(8)
+        base = stamp_base(peer, receiver, item.digest)
+        stamp = self._found.get(base, bytes(8))
         for _ in range(TRIES):
             with trio.fail_after(TURN_SECONDS):
                 answer = await conversation.ask("put", receiver, item.encoded(), stamp)
@@ -87,7 +98,8 @@ class Leaving:
                 case [str(word)] if word in _HAS:
                     return _HAS[word]
                 case ["no", "bits", int(bits)]:
-                    found = await self._stamp(stamp_base(peer, receiver, item.digest), bits + BITS_ABOVE, peer)
+                    more = 0 if bits <= self._door else BITS_ABOVE
+                    found = await self._stamp(base, min(bits + more, max(bits, MAX_BITS)), receiver)
                     if found is None:
                         return None
                     stamp = found
@@ -98,23 +110,23 @@ class Leaving:
                     raise Refused(Reason.REQUEST, "not an answer of a mailbox")
         return None
 
-    async def _stamp(self, base: bytes, bits: int, peer: PeerId) -> bytes | None:
-        found: list[bytes] = []
+    async def _stamp(self, base: bytes, bits: int, receiver: bytes) -> bytes | None:
+        """What takes too long is found all the same, and paid with next time. Each receiver has us mine its share: a
+        receiver's key cost a stamp as well."""
         done = trio.Event()
-        wanted = True
 
         def take(stamp: bytes) -> None:
-            found.append(stamp)
+            self._found[base] = stamp
+            while len(self._found) > MOST_FOUND:
+                self._found.popitem(last=False)
             done.set()
 
-        if not self._stamps.ask(Order(base, bits, lambda: wanted, take), peer):
+        self._found.pop(base, None)  # it was not enough
+        if not self._stamps.ask(Order(base, bits, lambda: True, take), receiver.hex()):
             return None
-        try:
-            with trio.move_on_after(MINE_WITHIN):
-                await done.wait()
-        finally:
-            wanted = False
-        return found[0] if found else None
+        with trio.move_on_after(MINE_WITHIN):
+            await done.wait()
+        return self._found.get(base)
 
 
 def _word(why: Value) -> str:

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """The newest of versions/, which say how an older store comes here."""
 
 metadata = MetaData()
@@ -67,6 +67,7 @@ messages = Table(
     UniqueConstraint("id", "root"),
     Index("messages_digest", "digest"),
     Index("messages_root", "root"),
+    sqlite_autoincrement=True,
 )
 
 outbox = Table(
@@ -115,11 +116,14 @@ held = Table(
     Column("receiver", LargeBinary, nullable=False),
     Column("digest", LargeBinary, nullable=False),
     Column("channel", LargeBinary, nullable=False, comment="digest of the two X25519 keys it goes between"),
-    Column("item", LargeBinary, comment="null: it was fetched"),
     Column("size", Integer, nullable=False),
-    Column("bits", Integer, nullable=False, comment="of its stamp; 256 on a known channel"),
+    Column("bits", Integer, nullable=False, comment="its stamp's, less for large ones; 256 on a known channel"),
     Column("exp", Integer, nullable=False),
+    Column("item", LargeBinary, comment="null: it was fetched"),
     UniqueConstraint("receiver", "digest"),
+    Index("held_size", "receiver", "size"),
+    Index("held_exp", "exp"),
+    sqlite_autoincrement=True,
     comment="other people's sealed items, and which of them were fetched",
 )
 

@@ -333,6 +333,10 @@ class Tx:
         statement = upsert(t.deposits).values(values)
         self._db.execute(statement.on_conflict_do_update(index_elements=["message", "mailbox"], set_=changed))
 
+    def drop_deposit(self, message: bytes, mailbox: str) -> None:
+        """It is not there any more."""
+        self._db.execute(delete(t.deposits).where(t.deposits.c.message == message, t.deposits.c.mailbox == mailbox))
+
     def deposits(self, thread: bytes | None = None) -> list[DepositRow]:
         """Of one thread, or of all."""
         query = select(t.deposits)
@@ -340,11 +344,11 @@ class Tx:
             query = query.where(t.deposits.c.thread == thread)
         return [DepositRow(**row._mapping) for row in self._db.execute(query)]
 
-    def settle(self, id: bytes, thread: bytes, state: str, now: int, reason: str | None = None) -> None:
+    def settle(self, id: bytes, thread: bytes, state: str, now: int, reason: str | None = None) -> bool:
         """How it ended, for good; only what was said in this thread, whoever claims to have it."""
         values = {"state": state, "reason": reason, "settled_at": now}
         mine = (t.outbox.c.id == id) & (t.outbox.c.thread == thread) & (t.outbox.c.state != "ACKED")
-        self._db.execute(update(t.outbox).where(mine).values(values))
+        return self._db.execute(update(t.outbox).where(mine).values(values)).rowcount == 1
 
     # ------------------------------------------------------------------------------------------------- answered
 

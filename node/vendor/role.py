@@ -534,8 +534,9 @@ class VendorRole:
         self._keep_mail(
             {addr for body in said if isinstance(body, Offer) for addr in routes_via("mailbox", body.reply)}
         )
-        while self.catalogue is not None:
-            await self._agree()
+        while True:
+            if self.answers_by_itself:
+                await self._agree()
             await trio.sleep(AGREE_AGAIN)
 
     def _keep_mail(self, addresses: Iterable[str]) -> None:

@@ -91,7 +91,7 @@ def test_no_row_is_lost(version: int, who: str, tmp_path: Path) -> None:
     after = rows(path)
     assert schema(path) == str(tables.SCHEMA_VERSION)
     for table, old in before.items():
-        if table != "meta":
+        if table not in ("meta", "sqlite_sequence"):  # what versions and numbers count by
             kept = [{name: row[name] for name in old[0]} for row in after[table]] if old else after[table]
             assert kept == old, table
 

@@ -52,7 +52,8 @@ async def check_nobody_is_shunned(town: Town) -> None:
         assert not counters["board"].keys() & {one.value for one in Reason if Refused(one).fault is Fault.REJECT}
         assert not [name for name in counters["driver"] if name.startswith("misbehaved")]
         assert not counters["catchup"].keys() & {"rejected", "hung_up"}
-        assert len(neighbour.node.network.links()) == len(town.neighbours) - 1
+        everybody = len(town.neighbours) - 1
+        await wait_until(neighbour, lambda node, all=everybody: len(node.network.links()) == all, 600)
 
 
 async def test_a_wrong_clock_is_noticed_within_a_minute(clock: MockClock) -> None:
