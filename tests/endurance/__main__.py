@@ -15,13 +15,18 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 import trio
 from trio.testing import MockClock
 
 from tests.adversary.figures import Figure
+
+if TYPE_CHECKING:
+    from .chaos import Day
 
 PATIENCE = 4
 """What a goal in seconds may be missed by with --ci, where the machine does other things as well."""
@@ -86,7 +91,7 @@ def absence(words: list[str]) -> int:
 
 
 def chaos(words: list[str]) -> int:
-    from .chaos import Plan
+    from .chaos import Plan, live_quietly
 
     parser = argparse.ArgumentParser(prog="scripts/chaos", description="A day without luck, from one seed.")
     parser.add_argument("--seeds", type=int, default=500, help="how many days")
@@ -106,8 +111,9 @@ def chaos(words: list[str]) -> int:
     minutes = len(plans) * (1.5 + 0.25 * options.hours + 0.2 * options.minutes) / options.jobs / 60
     print(f"{len(plans)} days, {options.jobs} at a time: about {minutes:.0f} minutes", flush=True)
     began, days, counts = time.monotonic(), [], Counter[str]()
-    with multiprocessing.get_context("spawn").Pool(options.jobs, maxtasksperchild=20) as pool:
-        for day in pool.imap(_live, plans):
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.jobs, spawn, max_tasks_per_child=20) as pool:
+        for day in pool.map(live_quietly, plans):
             days.append(day)
             counts.update(day.counts)
             if day.broken:
@@ -118,19 +124,8 @@ def chaos(words: list[str]) -> int:
     return _sum_up(days, counts, time.monotonic() - began, options.seed is not None)
 
 
-def _live(plan: object) -> object:
-    from .chaos import Plan, live
-
-    assert isinstance(plan, Plan)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    return live(plan)
-
-
-def _sum_up(days: list[object], counts: "Counter[str]", seconds: float, same: bool) -> int:
-    from .chaos import Day
-
-    found = [day for day in days if isinstance(day, Day)]
-    broken = [day.seed for day in found if day.broken]
+def _sum_up(days: "list[Day]", counts: "Counter[str]", seconds: float, same: bool) -> int:
+    broken = [day.seed for day in days if day.broken]
     for name in (
         "transactions",
         "acknowledged",
@@ -142,14 +137,14 @@ def _sum_up(days: list[object], counts: "Counter[str]", seconds: float, same: bo
         "cut_link",
     ):
         print(f"  {name:20} {counts[name]:>10}")
-    print(f"{len(found)} days in {seconds:.0f} s; broken: {broken or 'none'}")
-    if same and len({day.trace for day in found}) > 1:
+    print(f"{len(days)} days in {seconds:.0f} s; broken: {broken or 'none'}")
+    if same and len({day.trace for day in days}) > 1:
         print("the same seed gave two different days")
         return 1
     return 1 if broken else 0
 
 
-def main() -> int:
+def main(words: list[str]) -> int:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     programs: dict[str, Callable[[list[str]], int]] = {
         "crash": crash,
@@ -157,8 +152,8 @@ def main() -> int:
         "partition": partition,
         "absence": absence,
     }
-    return programs[sys.argv[1]](sys.argv[2:])
+    return programs[words[0]](words[1:])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -7,6 +7,7 @@ bad time the weather clears, and in the end everybody must believe the same.
 """
 
 import itertools
+import logging
 import random
 import traceback
 from collections import Counter
@@ -14,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 import trio
 from trio._core import _run as scheduler
 from trio.testing import MockClock
@@ -66,6 +68,12 @@ def live(plan: Plan) -> Day:
             raise
         day.broken.append("".join(traceback.format_exception(wrong)))
     return day
+
+
+def live_quietly(plan: Plan) -> Day:
+    """In a process of its own."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    return live(plan)
 
 
 async def _live(plan: Plan, day: Day) -> None:

@@ -15,7 +15,8 @@ from protocol.letter import write_letter
 from tests.adversary.figures import Figure
 
 from . import absence, partition
-from .chaos import Plan, live
+from .__main__ import main
+from .chaos import Day, Plan, live
 from .crash import Findings, Ledger, _look, crash
 from .processes import NodeProcess
 
@@ -62,6 +63,24 @@ def _open_letter(draft: Any, key: Any, *args: Any, **more: Any) -> Any:
     """As if nothing were sealed: the text lies beside the letter."""
     message, item = write_letter(draft, key, *args, **more)
     return message, replace(item, ciphertext=message.frame)
+
+
+def test_the_door_tells_which_seed_and_exits_as_it_went(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = ["--hours", "0.1", "--minutes", "1", "--times", "1", "--jobs", "1"]
+    assert main(["chaos", "--seed", "3", *short]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("2 days, 1 at a time: about ")
+    assert lines[1] == lines[2]
+    assert lines[1].startswith("seed 3: ")
+    days = [Day(1, "a", ["the sky fell"]), Day(2, "b")]
+    monkeypatch.setattr("concurrent.futures.ProcessPoolExecutor.map", lambda *_: iter(days))
+    assert main(["chaos", "--seeds", "2", *short]) == 1
+    told = capsys.readouterr().out
+    assert "scripts/chaos --seed 1" in told
+    assert "the sky fell" in told
+    assert told.splitlines()[-1].endswith("broken: [1]")
 
 
 def test_a_seed_is_a_day_to_the_byte() -> None:
