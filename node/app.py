@@ -235,6 +235,7 @@ async def run_node(
         },
         host=host,
         hooks=hooks,
+        inboxes=inboxes,
     )
 
     async def forget_old() -> None:

@@ -24,7 +24,7 @@ from .delivery import Delivery
 from .drafts import Draft, normalised
 from .events import EventLog
 from .gossip import Gossip
-from .mailbox import MailboxHost
+from .mailbox import Inboxes, MailboxHost
 from .network.seam import Network
 from .requester import ANSWER_WITHIN, Requester, Wish
 from .skew import Skew, advice
@@ -67,6 +67,7 @@ class Desk:
         counters: Mapping[str, Any],
         host: MailboxHost | None,
         hooks: Hooks,
+        inboxes: Inboxes,
     ) -> None:
         self._network = network
         self._gossip = gossip
@@ -84,6 +85,7 @@ class Desk:
         self._routes = routes
         self._counters = counters
         self._host = host
+        self._inboxes = inboxes
         self._started = time.monotonic()
         self.office = Office(self, store, vendor, board, clock, hooks)
         hooks.describe = self.office.describe
@@ -436,6 +438,7 @@ class Desk:
             "disk": self._disk_view(),
             "board": len(self._board),
             "mailbox": await self._host.statistics() if self._host is not None else None,
+            "mailboxes": self._inboxes.view(),
             "counters": {
                 "board": gossip["board"],
                 "gossip": plain(gossip["router"]),

@@ -53,7 +53,7 @@ def examine(home: Path, status: Callable[[], Mapping[str, Any]]) -> list[Finding
     view, found = _running(directory, status)
     findings += [*found, *_store(directory, config), *_room(directory)]
     if view is not None:
-        findings += [*_clock(view), *_links(view)]
+        findings += [*_clock(view), *_links(view), *_mail(view)]
     return findings
 
 
@@ -245,6 +245,21 @@ def _links(view: Mapping[str, Any]) -> Iterator[Finding]:
         verdict = WARN if view.get("net") == MAIN_NET else OK
         what = f"no address that others could dial: {', '.join(map(kind_of_address, addresses)) or 'none at all'}"
         yield Finding("reach", verdict, what, "Open the port in your router, and name the public address: --announce.")
+
+
+def _mail(view: Mapping[str, Any]) -> Iterator[Finding]:
+    said = [str(words) for words in view.get("mailboxes", {}).values()]
+    held = sum(words.startswith("holds for") for words in said)
+    if held:
+        yield Finding("mailboxes", OK, f"{held} of {len(said)} hold what comes while this node is away")
+    elif any(words.startswith("holds nothing") for words in said):
+        hint = "Name one that does with --mailboxes; without one, nothing reaches a node that is away."
+        yield Finding("mailboxes", WARN, "none of the nodes that were asked holds anything for this one", hint)
+    host = view.get("mailbox")
+    if host:
+        full = host["bytes"] / host["room"]
+        verdict = WARN if full > 0.9 else OK
+        yield Finding("held for others", verdict, f"{host['items']} items, {full:.0%} of the room", "")
 
 
 def kind_of_address(text: str) -> str:

@@ -12,7 +12,7 @@ from .money import parse_money, show_money
 from .options import Home, Json, Yes, client_of
 from .output import priced, print_fields, print_json, say, short
 from .properties import parse_fact
-from .spans import parse_duration
+from .spans import parse_duration, show_instant
 
 CONFIRM_WAIT: Final = "10s"
 ANSWER_WITHIN: Final = "1h"
@@ -152,7 +152,12 @@ def accept(
     if state in ("rejected", "lapsed"):
         say(f"The vendor's answer: {state}. You are bound to nothing.")
         raise typer.Exit(Exit.REFUSED)
-    say(f"No confirm yet. Your accept stands until it lapses; look with: intentcast show {short(contract.get('id'))}")
+    until = show_instant(contract.get("answer_by"))
+    say(f"No confirm yet. Your accept stands until {until}; look with: intentcast show {short(contract.get('id'))}")
+    if contract.get("delivery") == "STORED":
+        say(
+            "The vendor is away and a mailbox holds it. Another time, --answer-within 1d gives a vendor until tomorrow."
+        )
     raise typer.Exit(Exit.NOTHING_CAME)
 
 

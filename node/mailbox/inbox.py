@@ -171,8 +171,17 @@ class Inboxes:
             async with self._visit(inbox.address) as (conversation, peer):
                 await self._grant(conversation, peer, inbox.key, inbox.exp(), room=0)
 
-    def statistics(self) -> dict[str, int]:
-        return {"inboxes": len(self._inboxes), **self.counters}
+    def view(self) -> dict[str, str]:
+        """Our mailboxes, and what they say, in words."""
+        now = self._clock.steady()
+        found = {}
+        for address in self._mailboxes:
+            keys = sum(inbox.address.endswith(address.rpartition("/")[2]) for inbox in self._inboxes.values())
+            refused = now < self._refused_at.get(address, -NOT_AGAIN) + NOT_AGAIN
+            found[address] = (
+                f"holds for {keys} of our keys" if keys else "holds nothing for us" if refused else "not asked yet"
+            )
+        return found
 
     # -------------------------------------------------------------------------------------------------- fetching
 
