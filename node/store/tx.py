@@ -510,11 +510,12 @@ class Tx:
 
     def tally(self, at: int, *names: str) -> None:
         """Count what happened, on its day (UTC)."""
-        for name in names:
-            row = {"day": at // 86_400, "name": name, "count": 1}
-            statement = upsert(t.tallies).values(row)
-            more = {"count": t.tallies.c.count + 1}
-            self._db.execute(statement.on_conflict_do_update(index_elements=["day", "name"], set_=more))
+        statement = upsert(t.tallies)
+        more = {"count": t.tallies.c.count + statement.excluded.count}
+        self._db.execute(
+            statement.on_conflict_do_update(index_elements=["day", "name"], set_=more),
+            [{"day": at // 86_400, "name": name, "count": 1} for name in names],
+        )
 
     def tallies(self, since: int) -> dict[str, int]:
         """Name -> how often since an instant, by whole days."""

@@ -257,7 +257,7 @@ class Vendor:
         self.categories = tuple(_pattern(text) for text in categories)
         if not self.categories:
             raise usage("no_category", "a shop hears no wish without categories", 'categories=["mobility.car.**"]')
-        self.home = None if home is None else Path(home)
+        self.home = home
         self.concurrency = max(1, concurrency)
         self._rules: list[_Rule] = []
         self._decider: Decider | None = None
@@ -372,7 +372,8 @@ class Vendor:
         from ..cli.client import Client
         from ..home import default_home
 
-        path = await trio.to_thread.run_sync(Client(self.home or default_home()).socket_path)
+        home = default_home() if self.home is None else Path(self.home)
+        path = await trio.to_thread.run_sync(Client(home).socket_path)
         transport = httpx.AsyncHTTPTransport(uds=path)
         said = {
             "name": self.name,
