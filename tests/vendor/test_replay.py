@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from node.cli.app import main
+from node.town.samples import ALPINE, SKIING
 from node.trouble import Exit
-from tests.driver import ALPINE, SKIING
 
 PROGRAM = """
 from node.vendor import Vendor
@@ -48,7 +48,7 @@ def test_a_program_is_asked(wishes: Path, tmp_path: Path, capsys: pytest.Capture
 
 
 def test_a_catalogue_is_asked(wishes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "shop.toml").write_text(ALPINE.format(price="48.00", stock=3))
+    (tmp_path / "shop.toml").write_text(ALPINE.format(name="Alpine Cars", price="48.00", stock=3))
     code = main(["vendor", "replay", str(wishes), "--catalogue", str(tmp_path / "shop.toml"), "--json"])
     views = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert code == Exit.OK
@@ -61,7 +61,7 @@ def test_a_catalogue_is_asked(wishes: Path, tmp_path: Path, capsys: pytest.Captu
     ("text", "says"), [("{}", "this is no wish"), ("[1]", "is no wish"), ('{"a":1}\nno', "wishes.json:2"), ("", "")]
 )
 def test_what_is_no_wish_is_told(text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "shop.toml").write_text(ALPINE.format(price="48.00", stock=3))
+    (tmp_path / "shop.toml").write_text(ALPINE.format(name="Alpine Cars", price="48.00", stock=3))
     (tmp_path / "wishes.json").write_text(text)
     code = main(["vendor", "replay", str(tmp_path / "wishes.json"), "--catalogue", str(tmp_path / "shop.toml")])
     assert code == (Exit.USAGE if says else Exit.OK)
