@@ -38,6 +38,7 @@ from .restore import restore
 from .skew import Skew, watch_clock
 from .store import PostingRow, Room, Store, Tx, open_store
 from .threads import Threads
+from .trail import Trail
 from .trouble import Trouble
 from .vendor.catalogue import Catalogue, load_catalogue
 from .vendor.hooks import Hooks
@@ -153,7 +154,8 @@ async def run_node(
     machine, chance = clock or SystemClock(), chance or SystemChance()
     skew = Skew(machine)
     clock = CarefulClock(machine, skew.witness)
-    events = EventLog(store, clock)
+    trail = Trail(clock)
+    events = EventLog(store, clock, trail)
     board = Board(net)
     threads = Threads()
     heard_counter: Counter[str] = Counter()
@@ -187,7 +189,7 @@ async def run_node(
             await vendor.heard(one)
 
     agreed = [address.rpartition("/p2p/")[2] for address in static]
-    gossip = Gossip(network, board, clock, chance.choices, on_heard, params, agreed)
+    gossip = Gossip(network, board, clock, chance.choices, on_heard, params, agreed, trail)
     catchup = CatchUp(network, gossip, board, chance, on_heard)
     peering = Peering(network, store, clock, chance, transport_key, net, (*join, *static), meeting=meeting)
     peering.on_hour = skew.heard
@@ -221,6 +223,7 @@ async def run_node(
         vendor=vendor,
         clock=clock,
         skew=skew,
+        trail=trail,
         net=net,
         meeting=meeting,
         routes=routes,

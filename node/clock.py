@@ -19,6 +19,9 @@ class Clock(Protocol):
     def now(self) -> int:
         """The hour, seconds UTC: for what is written into messages, and for what ends by its `exp`."""
 
+    def moment(self) -> float:
+        """The same hour with its fraction: for telling what came first, never for what is decided."""
+
     def steady(self) -> float:
         """Seconds that never jump: for waiting and counting. They may stand still while the machine sleeps."""
 
@@ -32,6 +35,9 @@ class SystemClock:
 
     def now(self) -> int:
         return int(time.time())
+
+    def moment(self) -> float:
+        return time.time()
 
     def steady(self) -> float:
         return trio.current_time()
@@ -79,6 +85,10 @@ class CarefulClock:
             return wall
         return int(elapsed + self._course)
 
+    def moment(self) -> float:
+        self.now()
+        return self.machine.moment() if self._doubt is None else self.machine.elapsed() + self._course
+
     def _is_believed(self, course: float, elapsed: float) -> bool:
         doubt = self._doubt
         if doubt is None or abs(course - doubt.course) > MAX_SKEW:
@@ -120,9 +130,12 @@ class VirtualClock:
         self._origin: float | None = None
 
     def now(self) -> int:
+        return int(self.moment())
+
+    def moment(self) -> float:
         if self._origin is None:
             self._origin = trio.current_time()
-        return int(self._start + self.skew + self.asleep + trio.current_time() - self._origin)
+        return self._start + self.skew + self.asleep + trio.current_time() - self._origin
 
     def steady(self) -> float:
         return trio.current_time()

@@ -6,25 +6,18 @@ person through her node's API, looks what the others know, and ends them.
 """
 
 import json
-import os
-import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from .cli.client import Client
 from .cli.money import show_money
 from .cli.output import console
 from .home import Home, write_file
-from .trouble import Exit, Trouble, refused
+from .town.processes import NodeProcess, open_folder, start_process, troupe
+from .trouble import Exit, Trouble
 
 NET = "demo"
 READY_SECONDS = 40.0
@@ -32,8 +25,6 @@ READY_SECONDS = 40.0
 
 OFFER_SECONDS = 20.0
 CONFIRM_SECONDS = 15.0
-STOP_SECONDS = 5.0
-
 LIMIT = {"minor": 40000, "currency": "EUR"}
 """What the person would pay at most. It never leaves her node."""
 
@@ -144,50 +135,11 @@ per = "job"
 )
 
 
-@dataclass
-class Actor:
+@dataclass(kw_only=True)
+class Actor(NodeProcess):
     """A part, played by a process."""
 
     part: Part
-    home: Path
-    process: "subprocess.Popen[bytes]"
-    log: IO[bytes]
-    ready: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def client(self) -> Client:
-        return Client(self.home)
-
-    def wait_ready(self, deadline: float) -> None:
-        """Read the one line `up --json` prints. Raises Trouble."""
-        assert self.process.stdout is not None
-        os.set_blocking(self.process.stdout.fileno(), False)
-        text = b""
-        while b"\n" not in text:
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise Trouble(
-                    "demo", f"{self.part.name} did not start", _last_lines(self.home.parent / f"{self.part.folder}.log")
-                )
-            text += self.process.stdout.read() or b""
-            if b"\n" not in text:
-                time.sleep(0.02)
-        self.ready = json.loads(text.splitlines()[0])
-        if "error" in self.ready:
-            raise Trouble("demo", f"{self.part.name} did not start: {self.ready['error']['message']}")
-
-    def stop(self) -> None:
-        with suppress(ProcessLookupError):
-            self.process.send_signal(signal.SIGTERM)
-
-    def wait_gone(self, deadline: float) -> None:
-        try:
-            self.process.wait(max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.log.close()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
 
 
 class Story:
@@ -212,8 +164,9 @@ def run(as_json: bool, keep: Path | None) -> int:
     """Play it; gives the exit code. Raises Trouble. Leaves no process behind, however it ends."""
     signal.signal(signal.SIGTERM, _interrupt)
     story = Story(as_json)
+    actors: list[Actor] = []
     try:
-        with _stage(keep) as folder, _troupe() as actors:
+        with open_folder(keep, "intentcast-demo-") as folder, troupe(actors):
             document = _play(story, folder, actors)
             document["seconds"] = round(story.seconds, 1)
             if keep is not None:
@@ -229,38 +182,6 @@ def run(as_json: bool, keep: Path | None) -> int:
 
 def _interrupt(_number: int, _frame: Any) -> None:
     raise KeyboardInterrupt
-
-
-@contextmanager
-def _stage(keep: Path | None) -> Iterator[Path]:
-    if keep is None:
-        folder = Path(tempfile.mkdtemp(prefix="intentcast-demo-"))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-        return
-    keep = keep.expanduser().resolve()
-    if keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
-        raise refused("keep", f"{keep} is not an empty directory", "Name a new directory with --keep.")
-    keep.mkdir(mode=0o700, parents=True, exist_ok=True)
-    yield keep
-
-
-@contextmanager
-def _troupe() -> Iterator[list[Actor]]:
-    actors: list[Actor] = []
-    try:
-        yield actors
-    finally:
-        # From here on a second Ctrl-C must not leave anybody behind.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        for actor in actors:
-            actor.stop()
-        deadline = time.monotonic() + STOP_SECONDS
-        for actor in actors:
-            actor.wait_gone(deadline)
-        signal.signal(signal.SIGINT, before)
 
 
 def _play(story: Story, folder: Path, actors: list[Actor]) -> dict[str, Any]:
@@ -315,22 +236,11 @@ def _start(actors: list[Actor], part: Part, folder: Path, join: str | None) -> A
     home.make(NET, fixed_port=False)
     if part.catalogue is not None:
         write_file(home.path / "catalogue.toml", part.catalogue.encode())
-    command = [sys.executable, "-m", "node", "up", "--home", str(home.path), "--json", "--log-level", "warning"]
-    command += ["--listen", "/ip4/127.0.0.1/tcp/0", "--until-stdin-ends"]
-    if part.role == "meeting":
-        command.append("--meeting")
+    flags = ["--meeting"] if part.role == "meeting" else []
     if join is not None:
-        command += ["--join", join]
-    log = open(folder / f"{part.folder}.log", "wb")
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,  # its other end is ours: when this process dies, however it dies, the node ends too
-        stdout=subprocess.PIPE,
-        stderr=log,
-        start_new_session=True,  # Ctrl-C is for us: we end the nodes in order
-        env={name: value for name, value in os.environ.items() if not name.startswith("INTENTCAST_")},
-    )
-    actor = Actor(part, home.path, process, log)
+        flags += ["--join", join]
+    process, log = start_process(home.path, flags)
+    actor = Actor(name=part.name, home=home.path, process=process, log=log, part=part)
     actors.append(actor)
     return actor
 
@@ -432,10 +342,3 @@ def _contract_table(ours: dict[str, Any], theirs: dict[str, Any], vendor: str) -
         cells = (str(side.get(name, "")) for side in (ours, theirs))
         table.add_row(name, *(Text(cell if len(cell) <= 44 else f"{cell[:24]}...{cell[-8:]}") for cell in cells))
     return table
-
-
-def _last_lines(path: Path) -> str:
-    try:
-        return "Its log ends: " + " | ".join(path.read_text("utf-8", "replace").splitlines()[-3:])
-    except OSError:
-        return ""

@@ -30,6 +30,7 @@ from .requester import ANSWER_WITHIN, Requester, Wish
 from .skew import Skew, advice
 from .store import Store
 from .threads import LiveThread, Threads
+from .trail import Trail
 from .trouble import Exit, Trouble, not_found, refused, usage
 from .vendor.compose import compose
 from .vendor.hooks import Hooks
@@ -61,6 +62,7 @@ class Desk:
         vendor: VendorRole,
         clock: CarefulClock,
         skew: Skew,
+        trail: Trail,
         net: str,
         meeting: bool,
         routes: Any,
@@ -80,6 +82,7 @@ class Desk:
         self._vendor = vendor
         self._clock = clock
         self._skew = skew
+        self._trail = trail
         self._net = net
         self._meeting = meeting
         self._routes = routes
@@ -414,6 +417,33 @@ class Desk:
             return offer_view(live, talk)
         return judged_view(self._requester.judge(wish, live, talk))
 
+    async def trace(self, id_text: str) -> View:
+        """What this node alone saw of one wish (or of that of an offer or contract), the oldest first."""
+        prefix = _hex(id_text)
+        roots = self._trail.roots(prefix)
+        if not roots:
+            shown = await self.show(id_text)
+            said = shown[shown["kind"]]
+            roots = {bytes.fromhex(said["id"] if shown["kind"] == "intent" else said["intent"])}
+        root = _only(sorted(roots), id_text)
+        named, began = root.hex(), int(self._trail.began)
+        before = await self._store.transact(lambda tx: tx.events_of(named, began))
+        steps = [*map(_told_step, before), *self._trail.of(root)]
+        decisions = [row for one in self._board if one.message.root == root if (row := self._decision(one.message))]
+        return {
+            "intent": root.hex(),
+            "peer_id": self._network.peer_id,
+            "vendor": did(self._vendor.public),
+            "began": round(self._trail.began, 3),
+            "forgotten": self._trail.forgotten,
+            "steps": steps,
+            "decisions": decisions,
+        }
+
+    def _decision(self, message: Message) -> View | None:
+        row = self._vendor.answer_to(message.id)
+        return None if row is None else {"revision": message.id.hex(), "why": row.why, "offered": row.offer is not None}
+
     async def status(self) -> View:
         gossip = self._gossip.statistics()
         return {
@@ -429,6 +459,7 @@ class Desk:
             "now": self._clock.now(),
             "clock": self._clock_view(),
             "heard": self._counters["wishes"]["wishes"],
+            "latest": self._latest_view(),
             "peers": len(self._network.links()),
             "alarms": [plain(alarm) for alarm in self._gossip.alarms],
             "topics": list(self._gossip.divisions),
@@ -449,6 +480,11 @@ class Desk:
                 **{name: dict(counter) for name, counter in self._counters.items() if name != "wishes"},
             },
         }
+
+    def _latest_view(self) -> View | None:
+        """The wish that came last, and the moment at which it did."""
+        latest = self._trail.latest
+        return None if latest is None else {"intent": latest[0], "at": round(latest[1], 3)}
 
     def _clock_view(self) -> View:
         """`ahead`: seconds this machine's clock is ahead of its peers'. `sources`: how many of them were heard."""
@@ -533,6 +569,11 @@ def _hex(text: str) -> str:
     if not 8 <= len(lowered) <= 64 or any(digit not in "0123456789abcdef" for digit in lowered):
         raise usage("id", f"{text!r} is no id", "Ids are hex; 8 or more of their first characters are enough.")
     return lowered
+
+
+def _told_step(event: View) -> View:
+    """A stored event as a step of a trace: to the second."""
+    return {"what": event["type"], **{name: event[name] for name in event if name not in ("id", "type", "intent")}}
 
 
 def _only(found: list[T], id_text: str) -> T:

@@ -7,6 +7,7 @@ import trio
 
 from .clock import Clock
 from .store import Store, Tx
+from .trail import Trail
 
 TICK = 1.0
 """Seconds between two looks at what time ends, at least."""
@@ -19,14 +20,17 @@ class EventLog:
     """Events are written in the transaction of what caused them, then announced: a watcher that was away asks with
     `since` and misses nothing (up to the last 10,000)."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, trail: Trail | None = None) -> None:
         self._store = store
+        self._trail = trail
         self._clock = clock
         self._changed = trio.Event()
 
     def write(self, tx: Tx, type: str, data: dict[str, Any]) -> None:
         """Inside a transaction. Follow it with announce() once that is committed."""
         tx.add_event(type, self._clock.now(), data)
+        if self._trail is not None and isinstance(data.get("intent"), str):
+            self._trail.note(bytes.fromhex(data["intent"]), type, **{k: v for k, v in data.items() if k != "intent"})
 
     async def add(self, type: str, data: dict[str, Any]) -> None:
         """For what has no transaction of its own."""

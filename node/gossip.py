@@ -47,6 +47,7 @@ from protocol.limits import MAX_RPC
 from .clock import Clock
 from .network.seam import Link, LinkDown, LinkUp, Network, NetworkError, PeerId, Stream
 from .policy import ip_of
+from .trail import Trail
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -82,6 +83,7 @@ class Gossip:
         on_heard: OnHeard,
         params: Params | None = None,
         static: Collection[PeerId] = (),
+        trail: Trail | None = None,
     ) -> None:
         self._network = network
         self._board = board
@@ -90,6 +92,7 @@ class Gossip:
         self._topic_prefix = categories.topic(board.net, "")
         self._router = Router(self._params, self._judge, rng, self._is_our_topic, static=static)
         self._on_heard = on_heard
+        self._trail = trail
         self._accepted: list[Heard] = []
         self._hearings, self._heard_queue = trio.open_memory_channel[Heard](HEARD_QUEUE)
         self._wakes: dict[PeerId, trio.Event] = {}
@@ -309,11 +312,14 @@ class Gossip:
         return effects
 
     def _spread(self, event: Publish | Forward) -> Published:
-        return next(effect for effect in self._handle(event) if isinstance(effect, Published))
+        published = next(effect for effect in self._handle(event) if isinstance(effect, Published))
+        if self._trail is not None:
+            self._trail.spread(event.data, published.peers, "passed on" if isinstance(event, Forward) else "published")
+        return published
 
     def _judge(self, topic: str, data: bytes, via: PeerId, _now: float) -> Judgement:
         division = topic.removeprefix(self._topic_prefix)  # the router was told which topics are ours
-        heard = self.hear(division, data, via)
+        heard = self.hear(division, data, via, "gossip")
         if heard.accepted:
             self._accepted.append(heard)
             return Judgement(Verdict.ACCEPT)
@@ -322,9 +328,15 @@ class Gossip:
             return Judgement(Verdict.REJECT, reason=reason)
         return Judgement(Verdict.IGNORE, remember=heard.remember, reason=reason)
 
-    def hear(self, division: str, frame: bytes, via: PeerId = OURS) -> Heard:
-        """The board's verdict on a frame, however it came."""
-        return self._board.hear(frame, division, via, self._clock.now())
+    def hear(self, division: str, frame: bytes, via: PeerId = OURS, way: str = "catch-up") -> Heard:
+        """The board's verdict on a frame, whoever it came from and whatever way."""
+        heard = self._board.hear(frame, division, via, self._clock.now())
+        if self._trail is not None:
+            if (message := heard.message) is not None:
+                self._trail.heard(message.root, message.id, message.kind, via, way)
+            elif heard.reason is not None and via != OURS:
+                self._trail.refused(frame, via, heard.reason.value, way)
+        return heard
 
     def _topic(self, division: str) -> str:
         return categories.topic(self._board.net, division)

@@ -166,6 +166,10 @@ def _add_vendor(api: FastAPI, desk: Desk) -> None:
 
 
 def _add_node(api: FastAPI, desk: Desk) -> None:
+    @api.get("/v1/trace/{id_text}", summary="What this node saw of one wish, step by step")
+    async def trace(id_text: str) -> View:
+        return await desk.trace(id_text)
+
     @api.get("/v1/status", summary="This node")
     async def status() -> View:
         return await desk.status()

@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import stat
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -66,9 +67,14 @@ class _Door:
         config.max_app_queue_size = 10
         config.wsgi_max_body_size = MAX_BODY
         self._config = config
-        self._app = wrap_app(make_api(desk), MAX_BODY, "asgi")
+        self._desk = desk
         self._context = WorkerContext(None)
         self._open: set[trio.SocketStream] = set()
+
+    @cached_property
+    def _app(self) -> Any:
+        """Made for the first who comes: it takes longer than all else at a start."""
+        return wrap_app(make_api(self._desk), MAX_BODY, "asgi")
 
     async def welcome(self, stream: trio.SocketStream) -> None:
         if len(self._open) >= MAX_CONNECTIONS:

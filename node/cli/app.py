@@ -9,7 +9,7 @@ import typer
 
 from node.trouble import Exit, Trouble, is_no_room, usage
 
-from . import ask, deals, files, homes, network, options, running, wishes
+from . import ask, deals, files, homes, mesh, network, options, running, wishes
 from . import vendor as vendors
 from .output import print_trouble, say
 
@@ -34,6 +34,10 @@ archive = typer.Typer(
     help="What was said about your wishes, as files in your home.", no_args_is_help=True, rich_markup_mode="rich"
 )
 vendor = typer.Typer(help="Sell: answer wishes from a catalogue.", no_args_is_help=True, rich_markup_mode="rich")
+
+meshes = typer.Typer(
+    help="Many whole nodes on this computer, to play and to test with.", no_args_is_help=True, rich_markup_mode="rich"
+)
 
 
 @app.callback()
@@ -84,6 +88,9 @@ app.add_typer(vendor, name="vendor", rich_help_panel="What you sell")
 archive.command("list")(files.archive_list)
 archive.command("delete")(files.archive_delete)
 app.add_typer(archive, name="archive", rich_help_panel="Evidence")
+for mesh_command in (mesh.up, mesh.play, mesh.scenarios, mesh.scenario):
+    meshes.command()(mesh_command)
+app.add_typer(meshes, name="mesh", rich_help_panel="What you build")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -561,6 +561,14 @@ class Tx:
             {"id": row.id, "type": row.type, "at": row.at, **json.loads(row.data)} for row in self._db.execute(query)
         ]
 
+    def events_of(self, intent: str, before: int, most: int = 500) -> list[dict[str, Any]]:
+        """Those that name a wish, from before an hour, the oldest first."""
+        named = t.events.c.data.contains(f'"intent": "{intent}"')
+        query = select(t.events).where(named, t.events.c.at < before).order_by(t.events.c.id).limit(most)
+        return [
+            {"id": row.id, "type": row.type, "at": row.at, **json.loads(row.data)} for row in self._db.execute(query)
+        ]
+
     def last_event(self) -> int:
         return int(self._db.execute(select(func.coalesce(func.max(t.events.c.id), 0))).scalar_one())
 

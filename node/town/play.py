@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import trio
 import trio.testing
 
-from node.api.desk import Desk, View
+from node.api.desk import View
 from node.money import format_money, parse_money
 from node.network.groups import raise_single
 from node.network.memory import MemoryWorld
@@ -28,13 +28,35 @@ REACH_SECONDS = 30.0
 """How long a wish may take to reach somebody; nobody there is no error, it waits."""
 
 
+class PlayDesk(Protocol):
+    """What a play asks of a node: part of `node.api.desk.Desk`, which tells more."""
+
+    async def ask(self, wish: Mapping[str, Any], reach_wait: float) -> View: ...
+
+    async def heard(self) -> list[View]: ...
+
+    async def offers_for(self, intent_id: str, include_hidden: bool = False) -> View: ...
+
+    async def offers_made(self) -> list[View]: ...
+
+    async def show(self, id_text: str) -> View: ...
+
+    async def make_offer(self, intent_id: str, offer: Mapping[str, Any]) -> View: ...
+
+    async def accept(self, offer_id: str, contact: str, note: str | None, options: list[str], wait: float) -> View: ...
+
+    async def decline(self, offer_id: str, reason: str | None) -> View: ...
+
+    async def withdraw(self, id_text: str, reason: str | None = None) -> View: ...
+
+    async def status(self) -> View: ...
+
+
 class Actor(Protocol):
     """A node of the play, over all its lives."""
 
-    name: str
-
     @property
-    def desk(self) -> Desk: ...
+    def desk(self) -> PlayDesk: ...
 
     @property
     def peer_id(self) -> str: ...
@@ -105,9 +127,7 @@ class Play:
 
     async def run(self) -> Outcome:
         """Play all of it. Raises Trouble at the first step that does not go as it is written."""
-        for name, spec in self._scenario.nodes.items():
-            if not spec.absent:
-                await self._enter(name)
+        await self.enter_all()
         self._began = trio.current_time()
         for number, step in enumerate(self._scenario.steps, 1):
             if step.at is not None:
@@ -124,6 +144,12 @@ class Play:
         await self._check_end()
         self.outcome.seconds = trio.current_time() - self._began
         return self.outcome
+
+    async def enter_all(self) -> None:
+        """Those come who are there from the beginning, if they have not come yet."""
+        for name, spec in self._scenario.nodes.items():
+            if not spec.absent and name not in self._stage.actors:
+                await self._enter(name)
 
     def _tell(self, words: str) -> None:
         moment = Moment(trio.current_time() - self._began, words)
@@ -212,7 +238,7 @@ class Play:
             raise Trouble("absent", f"{name} has not come yet", "Start it first.")
         return self._stage.actors[name]
 
-    def _desk(self, name: str) -> Desk:
+    def _desk(self, name: str) -> PlayDesk:
         actor = self._actor(name)
         if not actor.is_up:
             raise Trouble("down", f"{name} is down", "Start it first.")
@@ -433,6 +459,9 @@ class TownStage:
         return self.town.world
 
     async def enter(self, name: str, spec: NodeSpec) -> None:
+        await self._open(name, spec)
+
+    async def _open(self, name: str, spec: NodeSpec, **more: Any) -> None:
         neighbours = self.town.neighbours
         join = None if spec.join is None else tuple(neighbours[other] for other in spec.join)
         text = catalogue_text(name, spec)
@@ -445,6 +474,7 @@ class TownStage:
             divisions=tuple(spec.divisions),
             catalogue=catalogue_of(text) if text is not None else None,
             skew=round(spec.skew),
+            **more,
         )
 
     def set_clock(self, name: str, skew: float) -> None:

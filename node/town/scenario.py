@@ -354,6 +354,23 @@ def _people_in(said: Step | Condition) -> list[str]:
     return names + [name for group in getattr(said, "groups", ()) for name in group]
 
 
+def box() -> list[Path]:
+    """The scenarios that come with the program."""
+    return sorted((Path(__file__).parent / "scenarios").glob("*.toml"))
+
+
+def find(file: Path) -> Path:
+    """A file, or the scenario of the box that has this name. Raises Trouble."""
+    if file.exists() or len(file.parts) != 1:
+        return file
+    names = {path.stem: path for path in box()}
+    if file.stem not in names:
+        near = difflib.get_close_matches(file.stem, names, n=1, cutoff=0.5)
+        hint = f"Did you mean {near[0]}?" if near else "Those in the box: intentcast mesh scenarios"
+        raise usage("scenario", f"there is no file {file}, and no scenario of that name in the box", hint)
+    return names[file.stem]
+
+
 def load_scenario(path: Path) -> Scenario:
     """Read a scenario file. Raises Trouble that says what is wrong, where, and how to mend it."""
     try:
@@ -369,11 +386,17 @@ def load_scenario(path: Path) -> Scenario:
 def read_scenario(data: bytes, where: str) -> Scenario:
     """The scenario in these bytes; `where` names them in what goes wrong. Raises Trouble."""
     try:
-        return Scenario.model_validate(tomllib.loads(data.decode("utf-8")))
+        return scenario_of(tomllib.loads(data.decode("utf-8")), where)
     except UnicodeDecodeError as wrong:
         raise _wrong(where, f"is not UTF-8 text ({wrong})") from None
     except tomllib.TOMLDecodeError as wrong:
         raise _wrong(where, f"is no TOML: {wrong}") from None
+
+
+def scenario_of(table: dict[str, Any], where: str) -> Scenario:
+    """The same of a table already read. Raises Trouble."""
+    try:
+        return Scenario.model_validate(table)
     except ValidationError as wrong:
         first = wrong.errors(include_url=False)[0]
         path = " ".join(str(part + 1) if isinstance(part, int) else part for part in first["loc"])

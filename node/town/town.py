@@ -53,12 +53,12 @@ class TownClock(VirtualClock):
     def __init__(self, origin: float, skew: int, start: int = NEW_YEAR) -> None:
         super().__init__(start, skew)
         self._origin = origin
-        self._last = self.now()
+        self._last = self.moment()
         self._last_elapsed = self.elapsed()
 
-    def now(self) -> int:
+    def moment(self) -> float:
         try:
-            self._last = super().now()
+            self._last = super().moment()
         except RuntimeError:
             pass
         return self._last

@@ -122,6 +122,9 @@ class PaperDesk:
         intent["state"] = "withdrawn"
         return {"intent": intent}
 
+    async def trace(self, id_text: str) -> dict[str, Any]:
+        return {"intent": id_text, "steps": []}
+
     async def status(self) -> dict[str, Any]:
         return {"peer_id": PEER_ID, "net": "test", "wishes": len(self.own), "threads": 1, "outbox": 0}
 

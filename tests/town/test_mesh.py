@@ -1,0 +1,145 @@
+"""`intentcast mesh`, as a developer runs it: ordinary commands speak to its nodes, and nothing of it stays behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node.town.plan import plan
+from node.trouble import Exit, Trouble
+
+pytestmark = pytest.mark.live
+
+COMMAND = [sys.executable, "-m", "node"]
+SKIING = [
+    "A 4x4",
+    "-a",
+    "rent",
+    "-c",
+    "mobility.car",
+    "--where",
+    "iata:LYS",
+    "--from",
+    "2027-03-20",
+    "--to",
+    "2027-03-25",
+]
+
+
+def intentcast(*words: str, code: int = 0) -> dict[str, Any]:
+    done = subprocess.run([*COMMAND, *words, "--json"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == code, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Where a mesh makes its folder: short enough for the sockets in it, which pytest's own places are not."""
+    with tempfile.TemporaryDirectory(prefix="ic-", dir="/tmp") as path:
+        yield Path(path)
+
+
+@contextmanager
+def mesh(place: Path, *flags: str) -> Iterator[dict[str, Any]]:
+    """A mesh that is ready; ended by Ctrl-C, after which nothing of it is left."""
+    env = {**os.environ, "TMPDIR": str(place)}
+    process = subprocess.Popen(
+        [*COMMAND, "mesh", "up", "--json", *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+    )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        assert line, process.communicate()[1]
+        yield json.loads(line)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == Exit.INTERRUPTED, said
+    finally:
+        process.kill()
+        process.communicate()
+    assert list(place.iterdir()) == []
+    assert not [entry for entry in Path("/proc").iterdir() if str(place) in command_line(entry)]
+
+
+def command_line(entry: Path) -> str:
+    try:
+        return (entry / "cmdline").read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return ""  # gone meanwhile, or no process at all
+
+
+@pytest.mark.parametrize("kind", ["--memory", "--libp2p", "--process"])
+def test_commands_speak_to_its_nodes(place: Path, kind: str) -> None:
+    """Alice's wish is asked, answered by both shops and accepted with the commands of every day; `trace` follows it."""
+    with mesh(place, kind, "--nodes", "4", "--vendors", "2") as ready:
+        homes = {node["name"]: node["home"] for node in ready["nodes"]}
+        assert list(homes) == ["market", "person-1", "vendor-1", "vendor-2"]
+        alice = homes["person-1"]
+        asked = intentcast(
+            "ask", *SKIING, "--prop", "drive=4x4", "--max-offers", "2", "--yes", "--wait", "20s", "--home", alice
+        )
+        assert {offer["vendor"]["name"] for offer in asked["offers"]} <= {"vendor-1", "vendor-2"}
+        best = asked["offers"][0]
+        contract = intentcast("accept", best["id"], "--contact", "Alice", "--yes", "--home", alice)["contract"]
+        assert contract["state"] == "confirmed"
+        theirs = intentcast("show", contract["id"], "--home", homes[best["vendor"]["name"]])
+        assert theirs["contract"]["id"] == contract["id"]
+
+
+def test_a_scenario_is_played_on_the_screen(place: Path) -> None:
+    """Step by step, and the end is told; then the mesh goes."""
+    env = {**os.environ, "TMPDIR": str(place)}
+    done = subprocess.run(
+        [*COMMAND, "mesh", "up", "--scenario", "first-deal", "--once"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=env,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "alice accept wish car by bob" in done.stdout
+    assert "All holds: Alice asks, Bob's shop answers" in done.stdout
+    assert list(place.iterdir()) == []
+
+
+def test_plans_have_the_shape_one_asks_for(tmp_path: Path) -> None:
+    """Every node starts from somebody before it; a file of pairs can say from whom."""
+    ring = plan(5, 2, "ring").nodes
+    assert [spec.join for spec in ring.values()] == [
+        None, ["market"], ["person-1"], ["person-2"], ["vendor-1", "market"]
+    ]  # fmt: skip
+    assert plan(9, 3, "random", seed=7).nodes == plan(9, 3, "random", seed=7).nodes
+    assert plan(9, 3, "random", seed=7).nodes != plan(9, 3, "random", seed=8).nodes
+    pairs = tmp_path / "pairs"
+    pairs.write_text("market person-1\nvendor-1 person-1  # a shop round the corner\n")
+    assert plan(3, 1, str(pairs)).nodes["vendor-1"].join == ["person-1"]
+    parted = plan(4, 1, partition="person-1,person-2|vendor-1@30s-90s")
+    assert [(step.does, step.at) for step in parted.steps] == [("partition", 30), ("heal", 90)]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"nodes": 1, "vendors": 0}, "a mesh has 2 to 200 nodes"),
+        ({"nodes": 3, "vendors": 3}, "3 vendors do not fit"),
+        ({"nodes": 3, "vendors": 1, "topology": "donut"}, "no topology 'donut'"),
+        ({"nodes": 3, "vendors": 1, "delay": "fast"}, "'fast' is no span of time"),
+        ({"nodes": 3, "vendors": 1, "loss": "150%"}, "'150%' is no share"),
+        ({"nodes": 3, "vendors": 1, "partition": "market"}, "does not say who is parted, and when"),
+        ({"nodes": 3, "vendors": 1, "partition": "bob@3s"}, "there is no node 'bob'"),
+    ],
+)
+def test_a_bad_flag_is_told(words: dict[str, Any], said: str) -> None:
+    with pytest.raises(Trouble) as trouble:
+        plan(**words)
+    assert said in trouble.value.message
+    assert trouble.value.exit_code == Exit.USAGE
