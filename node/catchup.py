@@ -32,7 +32,7 @@ from protocol.reconcile import Compare, Open, Walk, read_question
 from .clock import Chance
 from .conversation import Conversation, expect_binaries
 from .gossip import Gossip
-from .network.seam import LinkUp, Network, NetworkError, PeerId, Stream
+from .network.seam import LinkDown, LinkUp, Network, NetworkError, PeerId, Stream
 from .pace import Pace
 from .policy import Shares
 
@@ -134,7 +134,7 @@ class CatchUp:
                     self._peers[event.link.peer] = scope
                     self._again[event.link.peer] = trio.Event()
                     nursery.start_soon(self._follow, event.link.peer, scope)
-                else:
+                elif isinstance(event, LinkDown):
                     self._again.pop(event.peer, None)
                     self._rejected.pop(event.peer, None)
                     gone = self._peers.pop(event.peer, None)

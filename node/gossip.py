@@ -45,7 +45,7 @@ from protocol.gossip import (
 from protocol.limits import MAX_RPC
 
 from .clock import Clock
-from .network.seam import Link, LinkDown, LinkUp, Network, NetworkError, PeerId, Stream
+from .network.seam import Link, LinkChosen, LinkDown, LinkUp, Network, NetworkError, NotSpokenError, PeerId, Stream
 from .policy import ip_of
 from .trail import Trail
 
@@ -57,6 +57,9 @@ log = structlog.get_logger("gossip")
 HEARD_QUEUE = 10_000
 """Accepted frames waiting to be stored and looked at. When it is full they stay on the board, and catch-up of others
 is not harmed; the roles of this node miss them, which is counted."""
+
+RPCS_AT_ONCE = 32
+"""Of one read, before others of this node have their turn: tiny ones are thousands in 64 KiB."""
 
 ALARM_SLACK = 60.0
 """Seconds an alarm is shown beyond the time at which it would have been said again."""
@@ -97,6 +100,8 @@ class Gossip:
         self._hearings, self._heard_queue = trio.open_memory_channel[Heard](HEARD_QUEUE)
         self._wakes: dict[PeerId, trio.Event] = {}
         self._writers: dict[PeerId, trio.CancelScope] = {}
+        self._speaking: Counter[PeerId] = Counter()
+        """Gossip streams open towards us."""
         self._subscribed = trio.Event()
         self._stirred = trio.Event()
         """Set by whatever may give the next heartbeat something to do."""
@@ -178,7 +183,7 @@ class Gossip:
             task_status.started()
             async for event in links:
                 match event:
-                    case LinkUp(link):
+                    case LinkUp(link) | LinkChosen(link):
                         self._peer_up(link)
                     case LinkDown(peer):
                         self._peer_down(peer)
@@ -229,6 +234,11 @@ class Gossip:
         with scope:
             stream = await self._open(peer)
             if stream is None:
+                if self._speaking[peer]:
+                    # It speaks, and would go on to somebody who has forgotten it: a fresh link mends that.
+                    self.counters["half_open"] += 1
+                    await self._network.hang_up(peer)
+                    return
                 # It does not speak gossip, but it may have letters for us: the link stays.
                 self.counters["no_gossip"] += 1
                 if self._writers.get(peer) is scope:
@@ -257,11 +267,14 @@ class Gossip:
         return next((known.outbound for known in self._network.links() if known.peer == link.peer), link.outbound)
 
     async def _open(self, peer: PeerId) -> Stream | None:
+        """The best it speaks. An answer that does not come says nothing of that."""
         for protocol in PROTOCOLS:
             try:
                 return await self._network.open_stream(peer, protocol)
-            except NetworkError:
+            except NotSpokenError:
                 continue
+            except NetworkError:
+                return None
         return None
 
     async def _hear_stream(self, stream: Stream) -> None:
@@ -271,6 +284,16 @@ class Gossip:
             link = next((link for link in self._network.links() if link.peer == peer), None)
             if link is not None:
                 self._peer_up(link)
+        self._speaking[peer] += 1
+        try:
+            await self._hear_rpcs(stream)
+        finally:
+            self._speaking[peer] -= 1
+            if not self._speaking[peer]:
+                del self._speaking[peer]
+
+    async def _hear_rpcs(self, stream: Stream) -> None:
+        peer = stream.peer
         deframer = Deframer(MAX_RPC)
         while data := await stream.receive_some():
             try:
@@ -279,8 +302,10 @@ class Gossip:
                 self.counters[refused.reason.value] += 1
                 await stream.reset()
                 return
-            for rpc in rpcs:
+            for number, rpc in enumerate(rpcs, start=1):
                 self._handle(RpcReceived(peer, rpc))
+                if number % RPCS_AT_ONCE == 0:
+                    await trio.lowlevel.checkpoint()
 
     # ------------------------------------------------------------------------------------------------- the router
 

@@ -24,7 +24,7 @@ from protocol.record import RECORD_LIFE, AddressRecord, read_record
 
 from .clock import Chance, Clock
 from .conversation import Conversation, expect_binaries, expect_bytes, expect_int
-from .network.seam import Address, LinkDown, LinkUp, Network, NetworkError, PeerId, Stream
+from .network.seam import Address, LinkChosen, LinkDown, LinkUp, Network, NetworkError, PeerId, Stream
 from .policy import lives_in_public, may_be_dialled, source_of, subnet_of
 from .store import Store
 
@@ -113,7 +113,7 @@ class Peering:
             task_status.started()
             async for event in links:
                 match event:
-                    case LinkUp(link) if link.outbound:
+                    case LinkUp(link) | LinkChosen(link) if link.outbound:
                         nursery.start_soon(self._meet, link.peer)
                     case LinkDown(peer):
                         self._silent.discard(peer)

@@ -24,7 +24,7 @@ from protocol.message import Draft, Message
 
 from ..clock import Chance, Clock
 from ..events import EventLog
-from ..network.seam import Address, LinkUp, Network, PeerId
+from ..network.seam import Address, LinkChosen, LinkUp, Network, PeerId
 from ..policy import Shares, routes_via, source_of
 from ..store import Answered, OutboxRow, Room, Store, Tx
 from ..threads import End, LiveThread, Threads, key_to_answer, new_thread, save, thread_id, ways_back
@@ -281,6 +281,8 @@ class Delivery:
                 if live.id in self._outbox or live.thread.live is not None:
                     self._couriers.send(live)
             async for event in links:
+                if isinstance(event, LinkChosen):
+                    continue  # who dialled is nothing to us
                 peer = event.link.peer if isinstance(event, LinkUp) else event.peer
                 for live in self._threads.of_peer(peer):
                     # A new link carries what waits; a lost one is mended while an offer or an accept is open. A

@@ -8,7 +8,7 @@ Spec: https://github.com/multiformats/multistream-select
 from collections.abc import Collection
 from typing import Protocol
 
-from node.network.seam import StreamError
+from node.network.seam import NotSpokenError, StreamError
 
 _MULTISTREAM = "/multistream/1.0.0"
 _UNKNOWN = "na"
@@ -29,7 +29,7 @@ class Negotiable(Protocol):
 
 
 async def ask_for(stream: Negotiable, protocol: str) -> None:
-    """The dialler's side, in one round trip: hello and wish leave together. Raises StreamError."""
+    """The dialler's side, in one round trip: hello and wish leave together. Raises as `hear_answer`."""
     await stream.send_all(wish(protocol))
     await hear_answer(stream, protocol)
 
@@ -40,7 +40,7 @@ def wish(protocol: str) -> bytes:
 
 
 async def hear_answer(stream: Negotiable, protocol: str) -> None:
-    """The answer to `wish`, and not a byte more. Raises StreamError, also for a refusal."""
+    """The answer to `wish`, and not a byte more. Raises NotSpokenError for a refusal, StreamError for any other end."""
     refusal = _line(_MULTISTREAM) + _line(_UNKNOWN)
     agreement = wish(protocol)
     answer = b""
@@ -48,7 +48,7 @@ async def hear_answer(stream: Negotiable, protocol: str) -> None:
         received = await stream.receive_some(len(agreement) - len(answer))
         answer += received
         if answer == refusal:
-            raise StreamError(f"{stream.peer} does not speak {protocol}")
+            raise NotSpokenError(f"{stream.peer} does not speak {protocol}")
         if not received or not (agreement.startswith(answer) or refusal.startswith(answer)):
             raise StreamError(f"{stream.peer} gave no multistream answer to the wish to speak {protocol}")
 

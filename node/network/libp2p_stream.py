@@ -272,7 +272,7 @@ class LibraryStream:
 
 
 async def open_on(yamux: Yamux, protocol: str, seconds: float) -> Libp2pStream:
-    """A new stream that speaks `protocol`. Raises StreamError.
+    """A new stream that speaks `protocol`. Raises NotSpokenError and StreamError.
 
     One round trip: the answer is waited for, so a peer that does not speak the protocol is known here and not at the
     first receive.

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import trio
 
-from node.network.seam import Handler, Link, LinkDown, LinkEvent, LinkUp, NetworkError, PeerId, Stream
+from node.network.seam import Handler, Link, LinkChosen, LinkDown, LinkEvent, LinkUp, NetworkError, PeerId, Stream
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +29,14 @@ class LinkBook:
         return tuple(self._links.values())
 
     def up(self, link: Link) -> None:
-        """A connection was made. Only a peer's first one is an event; a later one can make the link outbound."""
+        """A connection was made. A peer's first one is an event, and a later one that makes the link outbound."""
         known = self._links.get(link.peer)
         if known is None:
             self._links[link.peer] = link
             self._tell(LinkUp(link))
         elif link.outbound and not known.outbound:
-            self._links[link.peer] = replace(known, outbound=True)
+            chosen = self._links[link.peer] = replace(known, outbound=True)
+            self._tell(LinkChosen(chosen))
 
     def down(self, peer: PeerId) -> None:
         """The last connection is gone."""

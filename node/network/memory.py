@@ -287,8 +287,10 @@ class MemoryNetwork:
         handler = self._handlers.get(protocol)
         if handler is None or self._inbound[peer] >= _STREAMS_PER_LINK:
             self._counts["streams_refused"] += 1
-            why = "too many streams" if handler else f"{self._ours} does not speak it"
-            link.carry(self._ours, 0, lambda: theirs.fail(why))
+            if handler is None:
+                link.carry(self._ours, 0, theirs.refused)
+            else:
+                link.carry(self._ours, 0, lambda: theirs.fail("too many streams"))
             return
         self._counts["streams_accepted"] += 1
         ours = MemoryStream(link, self._ours, protocol, self.spawn)

@@ -13,7 +13,7 @@ from functools import partial
 
 import trio
 
-from node.network.seam import PeerId, StreamError
+from node.network.seam import NotSpokenError, PeerId, StreamError
 
 WINDOW_BYTES = 262_144  # yamux's: what a sender may have under way before the reader has read
 CHUNK_BYTES = 65_507  # as the libp2p implementation cuts
@@ -165,6 +165,7 @@ class MemoryStream:
         self._peer_finished = False
         self._closed = False
         self._failure = ""
+        self._is_unspoken = False
         self.twin: MemoryStream | None = None
         if link.broken:  # asked for just before it broke
             self._failure = "the link broke"
@@ -179,8 +180,14 @@ class MemoryStream:
         return self._protocol
 
     async def wait_agreed(self) -> None:
-        """Until the peer has answered our wish for a stream. Raises StreamError when it refused."""
-        await self._wait(lambda: self.twin is not None)
+        """Until the peer has answered our wish for a stream. Raises NotSpokenError when it does not speak the protocol,
+        StreamError when it refused for another reason, or the link broke."""
+        try:
+            await self._wait(lambda: self.twin is not None)
+        except StreamError as error:
+            if self._is_unspoken:
+                raise NotSpokenError(f"{self.peer} does not speak {self._protocol}") from error
+            raise
 
     async def send_all(self, data: bytes) -> None:
         if self._sending:
@@ -255,6 +262,11 @@ class MemoryStream:
         if self._failure:  # given up while the answer was under way
             self._link.carry(self._ours, 0, partial(twin.fail, "the peer reset the stream"))
         self._changed.unpark_all()
+
+    def refused(self) -> None:
+        """The peer does not speak the protocol."""
+        self._is_unspoken = True
+        self.fail("the peer does not speak it")
 
     def arrived(self, chunk: bytes) -> None:
         if not self._closed and not self._failure:  # else it is dropped, and earns no credit

@@ -31,6 +31,10 @@ class StreamError(NetworkError):
     """The stream broke, was reset, or could not be opened; the link may live on."""
 
 
+class NotSpokenError(StreamError):
+    """The peer was asked and answered that it does not speak this protocol."""
+
+
 class ListenError(NetworkError):
     """An address could not be listened on. The text says which and why (a port in use, say)."""
 
@@ -56,7 +60,14 @@ class LinkDown:
     peer: PeerId
 
 
-LinkEvent = LinkUp | LinkDown
+@dataclass(frozen=True)
+class LinkChosen:
+    """A link that the peer made is of our choosing, too: both dialled at once, and ours arrived later."""
+
+    link: Link
+
+
+LinkEvent = LinkUp | LinkChosen | LinkDown
 
 
 class Stream(Protocol):
@@ -111,7 +122,8 @@ class Network(Protocol):
         malformed one). Safe to call from several tasks: one dial per peer is under way at a time."""
 
     async def open_stream(self, peer: PeerId, protocol: str) -> Stream:
-        """A new stream to a linked peer. Raises StreamError when not linked or when the peer does not speak it."""
+        """A new stream to a linked peer. Raises NotSpokenError when the peer does not speak it, StreamError when not
+        linked, when it did not answer in time, or when too many are open: those say nothing of what it speaks."""
 
     async def hang_up(self, peer: PeerId) -> None:
         """Drop the link to this peer, if there is one. What the peer has not read yet may be lost."""
@@ -120,8 +132,9 @@ class Network(Protocol):
 
     def watch_links(self) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[LinkEvent]]:
         """Subscribe to link events. First, at once, a LinkUp for every link that exists; afterwards each change in
-        order. At most one LinkUp per peer without a LinkDown between. The channel is unbounded in practice by the
-        number of links; a watcher that does not read loses nothing but memory. It ends when the network closes."""
+        order. At most one LinkUp per peer without a LinkDown between, and at most one LinkChosen after it. The channel
+        is unbounded in practice by the number of links; a watcher that does not read loses nothing but memory. It ends
+        when the network closes."""
 
     def statistics(self) -> dict[str, int]:
         """Counters by name, for people: dials, handler_errors, refused, ..."""

@@ -1,0 +1,124 @@
+"""The gossip driver: links that come up in an unlucky order, slow answers, and a flood of tiny RPCs."""
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+from trio.testing import MockClock
+
+from node.clock import VirtualClock
+from node.gossip import RPCS_AT_ONCE, Gossip
+from node.network.memory import Conditions, MemoryWorld
+from node.network.seam import LinkDown, Network
+from protocol.board import Board, Heard
+from protocol.framing import frame_with_length
+from protocol.gossip import MESHSUB_1_1
+from protocol.gossip.rpc import encode_subscription
+from tests.adversary.mallory import Mallory, drop_all
+from tests.driver import NET
+
+DIVISION = "mobility"
+
+
+async def deaf(_batch: list[Heard]) -> None:
+    """What was heard is nobody's business here."""
+
+
+@asynccontextmanager
+async def open_gossip(world: MemoryWorld, name: str) -> AsyncIterator[tuple[Network, Gossip]]:
+    async with world.open_network(name) as network, trio.open_nursery() as nursery:
+        gossip = Gossip(network, Board(NET), VirtualClock(), random.Random(name), deaf)
+        await nursery.start(gossip.run)
+        gossip.join(DIVISION)
+        yield network, gossip
+        nursery.cancel_scope.cancel()
+
+
+def known(gossip: Gossip, peer: str) -> Any:
+    return gossip._router._peers[peer]
+
+
+async def test_a_late_answer_costs_a_link_and_not_the_peer(clock: MockClock) -> None:
+    """The answer to Alice's wish for a gossip stream takes longer than she waits, while Bob already speaks to her. She
+    neither goes deaf to him nor takes him for one who speaks only the older gossip: she hangs up, and on the next link
+    both find each other."""
+    world = MemoryWorld()
+    spoken = set()
+    world.tap = lambda _from, _to, protocol, _chunk: spoken.add(protocol)
+    async with open_gossip(world, "alice") as (alice, hers), open_gossip(world, "bob") as (bob, his):
+        world.set_conditions(alice.peer_id, bob.peer_id, Conditions(delay=0.1))
+        async with trio.open_nursery() as nursery, alice.watch_links() as links:
+            nursery.start_soon(bob.dial, alice.addresses[0])
+            await trio.sleep(0.5)  # the dial is under way
+            world.set_conditions(alice.peer_id, bob.peer_id, Conditions(delay=6))
+            with trio.fail_after(60):
+                async for event in links:
+                    if event == LinkDown(bob.peer_id):
+                        break
+        assert hers.counters["half_open"] + his.counters["half_open"] > 0
+        assert hers.counters["no_gossip"] == his.counters["no_gossip"] == 0
+        world.set_conditions(alice.peer_id, bob.peer_id, Conditions(delay=0.1))
+        await bob.dial(alice.addresses[0])
+        with trio.fail_after(10):
+            await hers.wait_subscriber(DIVISION)
+            await his.wait_subscriber(DIVISION)
+        assert known(hers, bob.peer_id).says_backoff
+        assert spoken == {MESHSUB_1_1}
+
+
+async def test_a_peer_without_gossip_keeps_its_link(clock: MockClock) -> None:
+    """Carol refuses both protocols: she may have letters for us."""
+    world = MemoryWorld()
+    async with open_gossip(world, "alice") as (alice, hers), world.open_network("carol") as carol:
+        await carol.dial(alice.addresses[0])
+        with trio.fail_after(10):
+            while not hers.counters["no_gossip"]:  # noqa: ASYNC110 - a counter tells nobody
+                await trio.sleep(0.1)
+        await trio.sleep(30)
+        assert [link.peer for link in alice.links()] == [carol.peer_id]
+        assert hers.counters["half_open"] == 0
+
+
+async def test_a_link_of_our_own_choosing_counts_as_one_however_late(clock: MockClock) -> None:
+    """Both dial; Bob's connection is there long after Alice's and their gossip on it. From then on Alice is a peer that
+    he chose, with the share and the place in the mesh of one."""
+    world = MemoryWorld(conditions=Conditions(delay=0.1))  # a dial takes a second
+    async with open_gossip(world, "alice") as (alice, hers), open_gossip(world, "bob") as (bob, his):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(alice.dial, bob.addresses[0])
+            await trio.sleep(0.9)
+            nursery.start_soon(bob.dial, alice.addresses[0])
+            await trio.sleep(0.6)
+            assert not known(his, alice.peer_id).outbound
+            share = known(his, alice.peer_id).share.weight
+        await trio.testing.wait_all_tasks_blocked()
+        assert known(his, alice.peer_id).outbound
+        assert known(hers, bob.peer_id).outbound
+        assert known(his, alice.peer_id).share.weight > share
+
+
+async def test_tiny_rpcs_do_not_keep_others_waiting(clock: MockClock) -> None:
+    """Mallory sends hundreds of RPCs in one read. Whatever else runs in this process has its turn after a few."""
+    world = MemoryWorld()
+    tiny, count = frame_with_length(encode_subscription("x", False)), 3_000
+    async with (
+        open_gossip(world, "alice") as (alice, hers),
+        world.open_network("mallory") as network,
+        trio.open_nursery() as nursery,
+    ):
+        mallory = Mallory(network, nursery, drop_all)
+        peer = await mallory.befriend(alice.addresses[0])
+        counts: Any = hers._router._counts
+        before = seen = counts["rpc.received"]
+        most = 0
+        await mallory.streams[peer].send_all(tiny * count)
+        for _ in range(10 * count):
+            await trio.lowlevel.checkpoint()
+            seen, most = counts["rpc.received"], max(most, counts["rpc.received"] - seen)
+            if seen >= before + count:
+                break
+        assert seen >= before + count
+        assert most <= 2 * RPCS_AT_ONCE, "tasks take turns in any order: between two of ours lie at most two of theirs"
+        nursery.cancel_scope.cancel()
