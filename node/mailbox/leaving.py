@@ -2,6 +2,7 @@
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -35,6 +36,10 @@ TRIES = 3
 _HAS: Final = {"stored": Stage.STORED, "fetched": Stage.FETCHED}
 
 
+class Unpaid(Exception):
+    """The stamp asked for is not found yet."""
+
+
 class Leaving:
     def __init__(
         self, network: Network, stamps: StampMine, net: str, is_ours: Callable[[PeerId], bool] = lambda _peer: False
@@ -53,7 +58,7 @@ class Leaving:
 
     async def leave(self, address: Address, receiver: bytes, items: Iterable[Item]) -> dict[bytes, Stage | None]:
         """Leave items for this key at the mailbox that lives there. Returns digest -> STORED or FETCHED for those that
-        it has, None for those it does not take. Raises NetworkError."""
+        it has, None for those it does not take; those we cannot pay for yet are missing. Raises NetworkError."""
         try:
             with trio.fail_after(TURN_SECONDS):
                 was_linked = any(address.endswith(f"/p2p/{link.peer}") for link in self._network.links())
@@ -81,7 +86,8 @@ class Leaving:
             conversation = Conversation(stream)
             found: dict[bytes, Stage | None] = {}
             for item in items:
-                found[item.digest] = await self._put(conversation, peer, receiver, item)
+                with suppress(Unpaid):
+                    found[item.digest] = await self._put(conversation, peer, receiver, item)
             await stream.finish()
             return found
         finally:
@@ -101,7 +107,7 @@ class Leaving:
                     more = 0 if bits <= self._door else BITS_ABOVE
                     found = await self._stamp(base, min(bits + more, max(bits, MAX_BITS)), receiver)
                     if found is None:
-                        return None
+                        raise Unpaid
                     stamp = found
                 case ["no", str(why), int()]:
                     self.counters[f"no_{_word(why)}"] += 1

@@ -1,9 +1,12 @@
 """Mailboxes: both ends of a deal may be away at different times, and nobody in between learns or loses anything."""
 
+import pytest
 import trio
 from trio.testing import MockClock
 
+from protocol.limits import STAMP_BITS
 from tests.driver import (
+    NET,
     SKIING,
     Neighbour,
     Town,
@@ -89,6 +92,17 @@ async def test_a_deal_between_two_who_never_meet(clock: MockClock) -> None:
     """Alice asks and closes her laptop, Bob answers and closes his, and so on: the market holds what they say."""
     async with open_town() as town:
         await deal_without_meeting(town, await open_post_office(town))
+
+
+async def test_so_it_is_where_speaking_has_its_price(clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wishes, grants and the letters of strangers show stamps, and who left something too cheaply pays and stays."""
+    monkeypatch.setitem(STAMP_BITS, NET, 6)
+    clock.autojump_threshold = 0.01  # stamps are found in a thread, for which virtual time does not wait
+    async with open_town() as town:
+        market = await open_post_office(town)
+        await deal_without_meeting(town, market)
+        assert market.node.desk._host is not None
+        assert market.node.desk._host.counters["no_bits"] > 0
 
 
 async def test_so_it_is_over_libp2p() -> None:
