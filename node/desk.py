@@ -429,7 +429,8 @@ class Desk:
         named, began = root.hex(), int(self._trail.began)
         before = await self._store.transact(lambda tx: tx.events_of(named, began))
         steps = [*map(_told_step, before), *self._trail.of(root)]
-        decisions = [row for one in self._board if one.message.root == root if (row := self._decision(one.message))]
+        revisions = dict.fromkeys(step["revision"] for step in steps if "revision" in step)
+        decisions = [told for revision in revisions if (told := self._decision(revision)) is not None]
         return {
             "intent": root.hex(),
             "peer_id": self._network.peer_id,
@@ -440,9 +441,10 @@ class Desk:
             "decisions": decisions,
         }
 
-    def _decision(self, message: Message) -> View | None:
-        row = self._vendor.answer_to(message.id)
-        return None if row is None else {"revision": message.id.hex(), "why": row.why, "offered": row.offer is not None}
+    def _decision(self, revision: str) -> View | None:
+        """What the vendor here made of a text of a wish."""
+        row = self._vendor.answer_to(bytes.fromhex(revision))
+        return None if row is None else {"revision": revision, "why": row.why, "offered": row.offer is not None}
 
     async def status(self) -> View:
         gossip = self._gossip.statistics()
@@ -466,6 +468,7 @@ class Desk:
             "wishes": sum(wish.is_open for wish in self._requester.wishes()),
             "threads": sum(live.thread.live is not None for live in self._threads),
             "outbox": self._delivery.unsettled,
+            "outbox_since": self._delivery.oldest_unsettled,
             "disk": self._disk_view(),
             "board": len(self._board),
             "mailbox": await self._host.statistics() if self._host is not None else None,

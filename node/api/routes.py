@@ -8,15 +8,17 @@ from typing import Annotated, Any, Final, cast
 
 import structlog
 import trio
+import trio.lowlevel
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from node.trouble import Exit, Trouble, usage
 
 from .desk import Desk, View
+from .metrics import CONTENT_TYPE, metrics_text
 from .models import (
     AcceptBody,
     AskBody,
@@ -166,6 +168,13 @@ def _add_vendor(api: FastAPI, desk: Desk) -> None:
 
 
 def _add_node(api: FastAPI, desk: Desk) -> None:
+    @api.get("/metrics", summary="Figures for Prometheus", response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        began = trio.current_time()
+        await trio.lowlevel.checkpoint()  # one turn of the loop, with whatever waits in it
+        text = metrics_text(await desk.status(), trio.current_time() - began)
+        return PlainTextResponse(text, media_type=CONTENT_TYPE)
+
     @api.get("/v1/trace/{id_text}", summary="What this node saw of one wish, step by step")
     async def trace(id_text: str) -> View:
         return await desk.trace(id_text)

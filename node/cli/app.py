@@ -9,7 +9,7 @@ import typer
 
 from node.trouble import Exit, Trouble, is_no_room, usage
 
-from . import ask, deals, files, homes, mesh, network, options, running, wishes
+from . import ask, deals, files, homes, mesh, network, options, running, trace, wishes
 from . import vendor as vendors
 from .output import print_trouble, say
 
@@ -53,6 +53,7 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         network.status,
         network.peers,
         network.invite,
+        network.metrics,
         homes.backup,
         homes.restore,
         homes.doctor,
@@ -88,6 +89,7 @@ app.add_typer(vendor, name="vendor", rich_help_panel="What you sell")
 archive.command("list")(files.archive_list)
 archive.command("delete")(files.archive_delete)
 app.add_typer(archive, name="archive", rich_help_panel="Evidence")
+app.command(rich_help_panel="What you build")(trace.trace)
 for mesh_command in (mesh.up, mesh.play, mesh.scenarios, mesh.scenario):
     meshes.command()(mesh_command)
 app.add_typer(meshes, name="mesh", rich_help_panel="What you build")

@@ -29,6 +29,10 @@ class Client:
         """GET /v1/<parts>."""
         return self._request("GET", _path(parts, query), None, SLACK)
 
+    def text(self, path: str) -> str:
+        """GET something that is no JSON."""
+        return self._ask("GET", path, None, SLACK).decode("utf-8")
+
     def post(self, *parts: str, body: Mapping[str, Any] | None = None, wait: float = 0.0) -> dict[str, Any]:
         """POST /v1/<parts>; `wait` is how long the node itself may wait before it answers."""
         return self._request("POST", _path(parts, {}), body or {}, wait + SLACK)
@@ -58,6 +62,11 @@ class Client:
                     yield json.loads(text[6:])
 
     def _request(self, method: str, path: str, body: Mapping[str, Any] | None, timeout: float) -> dict[str, Any]:
+        found = json.loads(self._ask(method, path, body, timeout))
+        assert isinstance(found, dict)
+        return found
+
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None, timeout: float) -> bytes:
         connection = self._connect(timeout)
         with closing(connection):
             headers = {"Connection": "close"}
@@ -80,9 +89,7 @@ class Client:
                 ) from None
             if answer.status != 200:
                 raise _trouble(answer, text)
-            found = json.loads(text)
-            assert isinstance(found, dict)
-            return found
+            return text
 
     def _connect(self, timeout: float) -> http.client.HTTPConnection:
         connection = _UnixConnection(self.socket_path(), timeout)

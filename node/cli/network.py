@@ -60,3 +60,13 @@ def invite(home: Home = None, as_json: Json = False) -> None:
     if view.get("text") and view["text"] != view["address"]:
         say(view["text"])
     return None
+
+
+def metrics(home: Home = None) -> None:
+    """Print the node's figures in Prometheus' text format. What each means: node/api/README.md.
+
+    Example:
+
+    intentcast metrics > intentcast.prom
+    """
+    print(client_of(home).text("/metrics"), end="")

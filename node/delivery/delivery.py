@@ -244,6 +244,11 @@ class Delivery:
     def unsettled(self) -> int:
         return len(self._outbox)
 
+    @property
+    def oldest_unsettled(self) -> int | None:
+        """Wall clock at which the message that waits longest was said; None: none waits."""
+        return self._outbox.oldest
+
     def _tell(self, live: LiveThread, pending: Pending, stage: Stage) -> None:
         """It has come so far: for people, written when there is time."""
         told = (stage, pending.stored_at)

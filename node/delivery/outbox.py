@@ -138,6 +138,11 @@ class Outbox:
         if not queue:
             self._by_thread.pop(thread, None)
 
+    @property
+    def oldest(self) -> int | None:
+        """Wall clock at which the one that waits longest was said."""
+        return min((pending.row.queued_at for pending in self._by_digest.values()), default=None)
+
     async def wait_settled(self) -> None:
         """Until some message was acknowledged or given up."""
         await self._settled.wait()

@@ -266,6 +266,7 @@ async def test_the_document_describes_every_route(tmp_path: Path) -> None:
         "/v1/heard/{id_text}/offer",
         "/v1/offers/{id_text}/accept",
         "/v1/offers/{id_text}/decline",
+        "/metrics",
         "/v1/trace/{id_text}",
         "/v1/status",
         "/v1/peers",

@@ -93,6 +93,31 @@ def test_commands_speak_to_its_nodes(place: Path, kind: str) -> None:
         assert contract["state"] == "confirmed"
         theirs = intentcast("show", contract["id"], "--home", homes[best["vendor"]["name"]])
         assert theirs["contract"]["id"] == contract["id"]
+        check_trace(intentcast("trace", contract["id"], "--home", alice), best["vendor"]["name"])
+        for home in homes.values():
+            Path(home).parent.joinpath("mesh.json").unlink(missing_ok=True)
+        alone = intentcast("trace", asked["intent"]["id"], "--home", alice)
+        assert not alone["mesh"]
+        assert {step["node"] for step in alone["steps"]} == {"here"}
+
+
+def check_trace(trace: dict[str, Any], winner: str) -> None:
+    """Whoever heard the wish heard it from somebody who had it before; both ends of the deal tell the same story."""
+    assert trace["mesh"]
+    assert trace["silent"] == []
+    steps = trace["steps"]
+    (said,) = (step for step in steps if step["what"] == "said" and step["kind"] == "intent")
+    assert said["node"] == "person-1"
+    had = {"person-1": said["at"]}
+    for step in steps:
+        if step["what"] == "heard" and step["kind"] == "intent":
+            assert had[step["via"]] <= step["at"]
+            had[step["node"]] = step["at"]
+    assert set(had) == {"person-1", "market", "vendor-1", "vendor-2"}
+    whats = {(step["node"], step["what"]) for step in steps}
+    assert {("person-1", "offer.received"), ("person-1", "contract.confirmed")} <= whats
+    assert {(winner, "offer.made"), (winner, "contract.confirmed")} <= whats
+    assert {one["node"] for one in trace["decisions"]} == {"vendor-1", "vendor-2"}
 
 
 def test_a_scenario_is_played_on_the_screen(place: Path) -> None:
