@@ -212,6 +212,6 @@ async def test_an_accept_can_wait_for_tomorrow(clock: MockClock) -> None:
         await bob.stop()
         made = await alice.desk.accept(offer, "alice@example.org", None, [], 0, answer_within=DAY)
         await wait_stage(alice, "accept", "STORED")
-        await trio.sleep(10 * 3600)
+        await trio.sleep(2 * 3600)
         await bob.start()
         await wait_state(alice, made["contract"]["id"], "confirmed", 600)
