@@ -297,6 +297,8 @@ def _keep(tx: Tx, events: EventLog, batch: list[Heard]) -> bool:
         )
         if isinstance(message.body, IntentClose) and heard.replaced is not None:
             tx.add_ended(message.author, message.root, message.body.reason, heard.replaced.frame)
+        if heard.replaced is None and tx.take_back_end(message.author, message.root, message.frame):
+            continue  # its person knows it already
         told = {"intent": message.root.hex(), "revision": message.id.hex()}
         if isinstance(message.body, IntentClose):
             told["reason"] = message.body.reason

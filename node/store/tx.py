@@ -400,6 +400,11 @@ class Tx:
         newest = select(func.max(t.ended.c.n)).scalar_subquery()
         self._db.execute(delete(t.ended).where(t.ended.c.n <= newest - KEEP_ENDED))
 
+    def take_back_end(self, author: bytes, root: bytes, frame: bytes) -> bool:
+        """It hangs on the board again: our clock was ahead when we took it down. True if it was over for us."""
+        same = (t.ended.c.author == author) & (t.ended.c.root == root) & (t.ended.c.frame == frame)
+        return self._db.execute(delete(t.ended).where(same, t.ended.c.state == "expired")).rowcount > 0
+
     def ended(self) -> list[tuple[str, bytes]]:
         """(state, frame), newest first."""
         return [

@@ -84,7 +84,8 @@ class NodeProcess:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line or "error" in (said := json.loads(line)):
-            raise Trouble("endurance", f"{self.name} did not start: {line!r}, see its log beside its home")
+            last = (self.home.parent / f"{self.name}.log").read_text("utf-8", "replace").splitlines()[-15:]
+            raise Trouble("endurance", "\n".join([f"{self.name} did not start: {line!r}; its log ends:", *last]))
         self.ready = said
         self.client.get("status")
         self.starts.append(time.monotonic() - began)
