@@ -11,7 +11,7 @@ import unicodedata
 from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from heapq import nlargest, nsmallest
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,9 +39,6 @@ JUDGED: Final = 60
 
 MOST_VISITS: Final = 60_000
 """Entries of the index read for one wish, some 15 ms: words that stand in half of all lines find nothing anyway."""
-
-COMPARED: Final = 1_000
-"""Lines whose titles are compared word by word, those with the most of the wish's words."""
 
 LIKE_ENOUGH: Final = 0.4
 """How much of its words, the rare ones weighing more, a wish must share with a line, or a line with a wish."""
@@ -120,6 +117,8 @@ class PriceList:
         self._by_key: dict[str, int] = {}
         self._by_gtin: dict[str, list[int]] = {}
         self._by_word: dict[str, array[int]] = {}
+        self._line_weights = array("d")
+        """What all words of a line weigh."""
         self._by_fact: dict[str, dict[tuple[type, PropertyValue], array[int]]] = {}
 
     def __len__(self) -> int:
@@ -171,6 +170,14 @@ class PriceList:
             except PropertyError:
                 continue  # it can be shown, and compared with nothing
             self._by_fact.setdefault(fact.name, {}).setdefault((type(value), value), array("I")).append(row)
+
+    def finish(self) -> None:
+        """All lines are there: how rare each one's words are can be counted."""
+        self._line_weights = array("d", bytes(8 * len(self)))
+        for word, rows in self._by_word.items():
+            weight = self._weight(word)
+            for row in rows:
+                self._line_weights[row] += weight
 
     def has(self, key: str) -> int | None:
         return self._by_key.get(key)
@@ -236,22 +243,21 @@ class PriceList:
         weights = {word: self._weight(word) for word in words}
         whole = sum(weights.values())
         scores: dict[int, float] = {}
+        hits: dict[int, int] = {}
         visits = MOST_VISITS
         for word in sorted(words, key=lambda word: (-weights[word], word)):
             rows = self._by_word.get(word, _NONE)[:visits]
             visits -= len(rows)
             for row in rows:
                 scores[row] = scores.get(row, 0.0) + weights[word]
+                hits[row] = hits.get(row, 0) + 1
         found = {}
-        for row in nlargest(COMPARED, scores, key=scores.__getitem__):
-            if self._kind_of[row] not in kinds:
-                continue
-            own = words_of(self._titles[row])
-            shared = own & words
-            together, whole_line = sum(weights[word] for word in shared), sum(self._weight(word) for word in own)
+        for row, together in scores.items():
+            line = self._line_weights[row]
             # All that a line says may stand in a wish that says much more; but one word alone is chance.
-            if together >= LIKE_ENOUGH * whole or (len(shared) > 1 and together >= LIKE_ENOUGH * whole_line):
-                found[row] = round(2 * together / (whole + whole_line), 3)
+            enough = together >= LIKE_ENOUGH * whole or (hits[row] > 1 and together >= LIKE_ENOUGH * line)
+            if enough and self._kind_of[row] in kinds:
+                found[row] = round(2 * together / (whole + line), 3)
         return found
 
     def _weight(self, word: str) -> float:
@@ -347,6 +353,7 @@ class _Reader:
             broken.clear()
         for one in broken:
             report.tell(one)
+        self._list.finish()
         return self._list
 
     def _take(self, cells: list[str]) -> None:

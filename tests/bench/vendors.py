@@ -6,6 +6,7 @@ the processor's clock around what does the work, in all 52 nodes together; what 
 """
 
 import json
+import logging
 import sys
 import tempfile
 import time
@@ -16,6 +17,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import structlog
 import trio
 import trio.testing
 
@@ -74,6 +76,7 @@ class Meter:
 
 async def measure(wishes: int) -> dict[str, Any]:
     """Per wish: seconds until each offer; and where the time went, in all."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     meter = Meter()
     meter.around(role, "quote", "choosing from the lists")
     meter.around(delivery, "write_letter", "signing and sealing")
