@@ -254,9 +254,15 @@ class Meshes:
         return topic.lags or (topic.heard >= self._params.lag_messages and 2 * topic.late > topic.heard)
 
     def _make_room(self, topic: Topic, now: float) -> bool:
-        """One of those who bring nothing goes."""
+        """One of those who bring nothing goes. Of those we dialled d_out stay, whatever is said: who speaks first and
+        by hearsay alone makes any mesh look late, and must not get all of its places."""
         suspected = topic.silent if topic.lags else topic.mesh
-        silent = [peer for peer in suspected if peer not in topic.active]
+        outbound = sum([peer.outbound for peer in topic.mesh])
+        silent = [
+            peer
+            for peer in suspected
+            if peer not in topic.active and (outbound > self._params.d_out or not peer.outbound)
+        ]
         for peer in draw(silent, 1, self._rng):
             self._counts["prune.silent"] += 1
             self.exit(topic, peer, now)

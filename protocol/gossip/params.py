@@ -173,7 +173,9 @@ class Params:
     cache_bytes: int = 8 * 1024 * 1024
     """Messages that can be asked for, together. Six seconds of 170 of the largest messages a second."""
     seen_ttl: float = 120.0
-    """Seconds, at least, for which an id is known: well over the time a message takes through any network."""
+    """Seconds, at least, for which an id is known: well over the time a message takes through any network. At most
+    three times as long: two generations, each of which turns at a heartbeat, and idle ones are left out for a minute.
+    """
     seen_max: int = 100_000
     rejected_max: int = 20_000
     """Ids remembered, of accepted and of rejected messages: apart, so that garbage cannot push out what was good."""
@@ -182,7 +184,8 @@ class Params:
     max_ihave_ids: int = 1_000
     """Ids in one IHAVE of ours: 22 kB, a third of an RPC."""
     max_ihave_rpcs: int = 10
-    """RPCs with IHAVE heard from one peer between two heartbeats; honest peers send one or two."""
+    """RPCs with IHAVE heard from one peer between two heartbeats. Honest peers send up to five, one at the heartbeat
+    and `max_prompt_ihaves` at once; ten when two of their heartbeats fall between two of ours."""
     max_iwant_ids: int = 5_000
     """Ids one peer may ask us for between two heartbeats: five times what one IHAVE of ours speaks of, and what go asks
     for at most."""

@@ -5,12 +5,33 @@ IHAVE alone brings nearly everything to nearly everybody: an attacker who wants 
 What scores save is time: whether a wish needs a tenth of a second or several heartbeats, and whose garbage is judged.
 """
 
+import random
+
 import pytest
 
 from node.mesh.sybils import Conduct, Sybils
-from protocol.gossip import Judgement, Params, ScoreParams, Verdict
+from protocol.gossip import (
+    Heartbeat,
+    Join,
+    Judgement,
+    Params,
+    PeerUp,
+    Router,
+    RpcReceived,
+    ScoreParams,
+    Verdict,
+    message_id,
+)
+from protocol.gossip.rpc import (
+    decode_rpc,
+    encode_control,
+    encode_graft,
+    encode_ihave,
+    encode_publish,
+    encode_subscription,
+)
 
-from .world import TOPIC, World
+from .world import TOPIC, World, accept_all
 
 HONEST = 16
 SYBILS = 4 * HONEST
@@ -188,3 +209,42 @@ def test_one_building_cannot_fill_a_mesh() -> None:
         assert sum(peer in sybils.names for peer in router.mesh(TOPIC)) <= 4
     assert town.talk(16, 1.0) >= (0.99, 0.99)
     assert town.mean_honest_part() > 0.4
+
+
+def test_who_speaks_first_by_hearsay_alone_does_not_get_the_whole_mesh() -> None:
+    """On a quiet topic fourteen sybils in as many subnets say one valid message every two seconds, and tell Alice of it
+    by IHAVE only: her mesh seems to be late, and makes room for them. Two of those she dialled stay all the same, at
+    every moment."""
+    router = Router(Params(), accept_all, random.Random(4), lambda topic: topic == TOPIC)
+    router.handle(Join(TOPIC), 0.0)
+    honest = [f"honest{number}" for number in range(8)]
+    sybils = [f"sybil{number}" for number in range(14)]
+    may_ask = dict.fromkeys(sybils, 4.0)
+    for number, peer in enumerate(honest + sybils):
+        router.handle(PeerUp(peer, peer in honest, ip=f"81.{number}.2.3"), 0.0)
+        if peer in honest:
+            router.handle(RpcReceived(peer, encode_subscription(TOPIC, True)), 0.0)
+    fewest, places = len(honest), set[int]()
+    for second in range(1, 121):
+        now = float(second)
+        router.handle(Heartbeat(), now)
+        if second == 3:
+            for peer in sybils:
+                router.handle(RpcReceived(peer, encode_subscription(TOPIC, True)), now)
+        if second > 3 and second % 2 == 0:
+            data = b"valid %d" % second
+            teller = sybils[second // 2 % len(sybils)]
+            ihave = encode_control([encode_ihave(TOPIC, [message_id(TOPIC, data)])])
+            router.handle(RpcReceived(teller, ihave), now + 0.1)
+            router.handle(RpcReceived(teller, encode_publish(TOPIC, data)), now + 0.2)
+        for peer in sybils:
+            while (rpc := router.next_rpc(peer)) is not None:
+                for prune in decode_rpc(rpc).prune:
+                    may_ask[peer] = now + (prune.backoff or 60) + 1
+            if now >= may_ask[peer] and peer not in router.mesh(TOPIC):
+                router.handle(RpcReceived(peer, encode_control([encode_graft(TOPIC)])), now + 0.3)
+            mesh = router.mesh(TOPIC)
+            fewest = min(fewest, sum(other in honest for other in mesh))
+            places.add(len(mesh))
+    assert router.statistics().counters["prune.silent"] > 0, "the attack takes place"
+    assert fewest >= Params().d_out
