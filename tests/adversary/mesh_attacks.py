@@ -1,6 +1,8 @@
 """Attacks on a mesh of honest nodes: each measures what came of it."""
 
 import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import repeat
 from statistics import median
 
@@ -102,7 +104,7 @@ async def valid_flood(count: int, per_second: int = 1000, judged_per_second: int
                 await mallory.publish(peer, *[forger.good(6).frame for _ in range(per_second // 10)])
                 await trio.sleep(0.1)
 
-        async with trio.open_nursery() as nursery:
+        async with watch_scores(honest) as lowest, trio.open_nursery() as nursery:
             nursery.start_soon(attack)
             said = await honest.talk(4, seconds + 2)
         counters = victim.node.gossip._router.statistics().counters
@@ -116,7 +118,8 @@ async def valid_flood(count: int, per_second: int = 1000, judged_per_second: int
             at_most("T3", "of them accepted (what others leave over)", ledger.first, share),
             told("T3", "ignored, over the share", f"{counters.get('message.ignored.over_share', 0)}"),
             told("T3", "accepted by the victim in all", f"{counters['message.accepted'] - accepted}"),
-            at_least("T3", "nobody was blamed: lowest score", lowest_score(honest), 0),
+            at_least("T3", "nobody was blamed: lowest score at any time", min(lowest), 0),
+            at_most("T3", "put out for a low score, grafts too early, promises broken", punished(honest), 0),
         ]
 
 
@@ -204,8 +207,9 @@ async def honest_soak(nodes: int = 20, minutes: float = 30) -> list[Figure]:
     """T34: nobody is bad; lines are, and clocks are wrong by up to two minutes."""
     conditions = Conditions(delay=0.05, jitter=0.1, loss=0.1)
     async with open_honest_town(nodes, conditions=conditions, skews=(0, 60, -60, 30, -30)) as honest:
-        said = await honest.talk(0.2, minutes * 60)
-        await trio.sleep(30)
+        async with watch_scores(honest) as lowest:
+            said = await honest.talk(0.2, minutes * 60)
+            await trio.sleep(30)
         statistics = [one.node.gossip._router.statistics().counters for one in honest.nodes]
         rejected = sum(
             count for each in statistics for name, count in each.items() if name.startswith("message.rejected")
@@ -215,10 +219,34 @@ async def honest_soak(nodes: int = 20, minutes: float = 30) -> list[Figure]:
             n for one in honest.nodes for name, n in one.node.gossip.counters.items() if "misbehaved" in name
         )
         return [
-            at_least("T34", f"honest soak, {nodes} nodes, {minutes:g} min: lowest score", lowest_score(honest), 0),
+            at_least("T34", f"honest soak, {nodes} nodes, {minutes:g} min: lowest score at any time", min(lowest), 0),
+            at_most("T34", "put out for a low score, grafts too early, promises broken", punished(honest), 0),
             at_most("T34", "rejected, refused or graylisted", rejected + graylisted + misbehaved, 0),
             at_least("T34", "delivered", 100 * honest.part(said), 100, " %"),
         ]
+
+
+@asynccontextmanager
+async def watch_scores(honest: HonestTown) -> AsyncIterator[list[float]]:
+    """The lowest score, looked at every ten seconds and at the end: what was bad for a while fades."""
+    seen: list[float] = []
+
+    async def look() -> None:
+        while True:
+            seen.append(lowest_score(honest))
+            await trio.sleep(10)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(look)
+        yield seen
+        nursery.cancel_scope.cancel()
+    seen.append(lowest_score(honest))
+
+
+def punished(honest: HonestTown) -> int:
+    """By any honest node, whatever it was for."""
+    counters = [one.node.gossip._router.statistics().counters for one in honest.nodes]
+    return sum(each.get(name, 0) for each in counters for name in ("prune.low_score", "graft.early", "promise.broken"))
 
 
 def lowest_score(honest: HonestTown) -> float:

@@ -90,15 +90,15 @@ async def _let_flood(honest: HonestTown, floods: int, seconds: float) -> tuple[l
 
 
 async def replay(count: int = 1000) -> list[Figure]:
-    """T9: captured wishes come again: after three minutes, after a restart, after their end, on another network."""
+    """T9: captured wishes come again: after seven minutes, after a restart, after their end, on another network."""
     shown: dict[str, int] = {}
     async with open_honest_town(2) as honest:
         victim = honest.nodes[0]
         forger = Forger("captured", victim.node.clock.now())
         captured = [forger.good(life=3600).frame for _ in range(count)]
         assert await _tell(honest, "first", captured) == count
-        await trio.sleep(250)  # the router's own memory of ids is four minutes at most
-        shown["after four minutes"] = await _tell(honest, "second", captured)
+        await trio.sleep(400)  # the router's own memory of ids is six minutes at most
+        shown["after seven minutes"] = await _tell(honest, "second", captured)
         await victim.crash()
         await victim.start()
         shown["after a restart"] = await _tell(honest, "third", captured)

@@ -10,7 +10,7 @@ from trio.testing import MockClock
 from protocol.gossip.rpc import encode_publish, message_id
 from tests.driver import wait_until
 
-from . import frames
+from . import frames, wire_attacks
 from .frames import DIVISION, TOPIC
 from .mallory import open_mallory, open_sybils
 from .town import HonestTown, open_honest_town
@@ -135,3 +135,18 @@ def test_the_tables_name_tests_that_exist() -> None:
     known = {name for file in files for name in re.findall(r"def (test_\w+)", file.read_text("utf-8"))}
     assert len(named) > 20
     assert named - known == set()
+
+
+def test_the_tables_count_what_is_tried() -> None:
+    """Kinds and vectors come, and the numbers in README.md with them."""
+    text = (Path(__file__).parent / "README.md").read_text("utf-8")
+    named = [figure.what for figure in (*wire_attacks.spellings(), *wire_attacks.realms())]
+    (spelt,) = (re.match(r"(\d+) frames of bad form", name) for name in named if "bad form" in name)
+    (tried,) = (re.match(r"(\d+) signatures", name) for name in named if "signatures" in name)
+    assert spelt is not None
+    assert tried is not None
+    assert set(re.findall(r"the (\d+) bad frames", text)) == {spelt[1]}
+    assert set(re.findall(r"tried in each: (\d+)|in the wrong place, of (\d+)", text)) == {
+        (tried[1], ""),
+        ("", tried[1]),
+    }
