@@ -15,6 +15,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
 
+collect_ignore = ["town/example"]
+"""A project of its own: tests/town/test_plugin.py installs it, and runs its tests."""
+
 
 @pytest.fixture
 def clock() -> MockClock:

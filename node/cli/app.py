@@ -90,7 +90,7 @@ archive.command("list")(files.archive_list)
 archive.command("delete")(files.archive_delete)
 app.add_typer(archive, name="archive", rich_help_panel="Evidence")
 app.command(rich_help_panel="What you build")(trace.trace)
-for mesh_command in (mesh.up, mesh.play, mesh.scenarios, mesh.scenario):
+for mesh_command in (mesh.up, mesh.play, mesh.scenarios, mesh.scenario, mesh.record, mesh.replay):
     meshes.command()(mesh_command)
 app.add_typer(meshes, name="mesh", rich_help_panel="What you build")
 

@@ -7,6 +7,7 @@ import typer
 
 from node.trouble import Exit, usage
 
+from .files import check_writable
 from .options import Json
 from .output import print_json, say
 
@@ -126,3 +127,58 @@ def scenario(file: ScenarioFile) -> None:
     from node.town.scenario import find
 
     print(find(file).read_text(encoding="utf-8"), end="")
+
+
+def record(
+    file: ScenarioFile,
+    to: Annotated[Path, typer.Argument(metavar="RECORD", help="Where to write it.")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite RECORD.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Play a scenario in virtual time, and write down every event of every node: `replay` plays the very same again.
+
+    Example:
+
+    intentcast mesh record my-bug.toml my-bug.record
+    """
+    from node.logs import configure_logging
+    from node.town.record import record as play_and_record
+    from node.town.record import write_record
+    from node.town.scenario import find
+
+    check_writable(to, force)
+    configure_logging("error")
+    found = play_and_record(find(file))
+    write_record(found, to)
+    events = sum(map(len, found.events.values()))
+    if as_json:
+        return print_json({"file": str(to), "nodes": len(found.events), "events": events, "wrong": found.wrong})
+    print(to)
+    for wrong in found.wrong:
+        say(f"NOT SO: {wrong}")
+    return say(f"{events} events of {len(found.events)} nodes. Again: intentcast mesh replay {to}")
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(metavar="RECORD", help="What record wrote.")], as_json: Json = False
+) -> None:
+    """Play a record again, and compare event by event. Ends with 1 at a difference, and names each node's first.
+
+    Example:
+
+    intentcast mesh replay my-bug.record
+    """
+    from node.logs import configure_logging
+    from node.town.record import read_record
+    from node.town.record import replay as play_again
+
+    configure_logging("error")
+    before = read_record(file)
+    different = play_again(before, str(file))
+    if as_json:
+        print_json({"same": not different, "different": different, "wrong": before.wrong})
+    else:
+        for line in different:
+            print(line)
+        say("Something is different: another version of the program, or a bug." if different else "The very same.")
+    raise typer.Exit(Exit.FAILURE if different else Exit.OK)

@@ -126,6 +126,9 @@ class Neighbour:
     node: Node = field(init=False)
     _scope: trio.CancelScope = field(init=False)
     _gone: trio.Event = field(init=False)
+    _back: trio.Event = field(default_factory=trio.Event)
+    _ready_in: int = 0
+    """The life in which it was ready last."""
 
     @property
     def desk(self) -> Desk:
@@ -150,6 +153,11 @@ class Neighbour:
 
     async def wait_gone(self) -> None:
         await self._gone.wait()
+
+    async def wait_back(self) -> None:
+        """Until it lives, and is ready."""
+        while not self.is_up or self._ready_in != self.lives:
+            await self._back.wait()
 
     async def crash(self) -> None:
         """As kill -9: links break at once, nothing is said."""
@@ -189,6 +197,9 @@ class Neighbour:
                     ) as self.node:
                         async with self.town.beside(self):
                             task_status.started()
+                            self._ready_in = self.lives
+                            self._back.set()
+                            self._back = trio.Event()
                             await trio.sleep_forever()
         except* Killed:
             pass

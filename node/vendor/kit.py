@@ -20,6 +20,7 @@ import json
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,6 +48,9 @@ CONCURRENCY: Final = 8
 
 FIRST_RETRY, LAST_RETRY = 0.5, 30.0
 """Seconds between attempts to reach the node, doubling."""
+
+PLAIN_IN_PLACE: Final = ContextVar("PLAIN_IN_PLACE", default=False)
+"""Call plain handlers where we are, not in a thread: in virtual time, which would not wait for one."""
 
 Price = str | int | Money
 """`"48.00 EUR"`, minor units of the offer's currency (4800), or Money."""
@@ -299,6 +303,11 @@ class Vendor:
         self._decider = decider
         return decider
 
+    @property
+    def asks_for_accepts(self) -> bool:
+        """Does it decide about accepts itself?"""
+        return self._decider is not None
+
     # ----------------------------------------------------------------------------------------------------- offline
 
     def test(self, wish: Mapping[str, Any] | Wish, now: int | None = None) -> Offer | Decline | None:
@@ -379,7 +388,7 @@ class Vendor:
             "name": self.name,
             "contact": self.contact,
             "categories": list(self.categories),
-            "decides": self._decider is not None,
+            "decides": self.asks_for_accepts,
             "concurrency": self.concurrency,
         }
         async with httpx.AsyncClient(transport=transport, base_url="http://intentcast", timeout=30.0) as client:
@@ -397,30 +406,35 @@ class Vendor:
                     nursery.cancel_scope.cancel()
 
     async def _work(self, client: Any, job: Mapping[str, Any]) -> None:
+        said = await self.do(job, int(time.time()))
+        answer = await client.post(f"/v1/vendor/jobs/{job['job']}", json=said)
+        if answer.status_code != 200:
+            print(f"The node says: {_trouble(answer.content).message}", file=sys.stderr)
+
+    async def do(self, job: Mapping[str, Any], now: int) -> dict[str, Any]:
+        """One job of the node, and what it is told: also of a handler that raises or takes too long."""
         import trio
 
         said: dict[str, Any]
         with trio.move_on_after(SECONDS) as scope:
             try:
-                said = await (self._quote(job) if job["type"] == "wish" else self._settle(job))
+                said = await (self._quote(job, now) if job["type"] == "wish" else self._settle(job, now))
             except Exception as wrong:
                 said = {"outcome": "raised", "error": f"{type(wrong).__name__}: {wrong}"[:400]}
                 print(f"A handler raised {said['error']}", file=sys.stderr)
         if scope.cancelled_caught:
             said = {"outcome": "timeout", "error": f"the handler took over {SECONDS:.0f} s"}
-        answer = await client.post(f"/v1/vendor/jobs/{job['job']}", json=said)
-        if answer.status_code != 200:
-            print(f"The node says: {_trouble(answer.content).message}", file=sys.stderr)
+        return said
 
-    async def _quote(self, job: Mapping[str, Any]) -> dict[str, Any]:
-        answer = await self._handle(Wish.read(job["wish"]), int(time.time()))
+    async def _quote(self, job: Mapping[str, Any], now: int) -> dict[str, Any]:
+        answer = await self._handle(Wish.read(job["wish"]), now)
         if isinstance(answer, Quote):
             return {"outcome": "offer", "offer": dict(answer.body)}
         if isinstance(answer, Decline):
             return {"outcome": "decline", "code": answer.code}
         return {"outcome": "nothing"}
 
-    async def _settle(self, job: Mapping[str, Any]) -> dict[str, Any]:
+    async def _settle(self, job: Mapping[str, Any], now: int) -> dict[str, Any]:
         contract = job["contract"]
         total = contract.get("total_with_options", contract["total"])
         deal = Deal(
@@ -432,7 +446,7 @@ class Vendor:
             total=Money(total["minor"], total["currency"]),
             note=contract.get("requester_note"),
         )
-        found = await self._decide(deal, int(time.time()))
+        found = await self._decide(deal, now)
         said = {"reason": found.reason, "reference": found.reference, "note": found.note}
         return {"outcome": "confirm" if found.confirm else "reject", **{k: v for k, v in said.items() if v is not None}}
 
@@ -443,6 +457,8 @@ async def _call(function: Callable[..., Any], *arguments: Any) -> Any:
 
     if inspect.iscoroutinefunction(function):
         return await function(*arguments)
+    if PLAIN_IN_PLACE.get():
+        return function(*arguments)
     work = partial(function, *arguments)
     return await trio.to_thread.run_sync(work, abandon_on_cancel=True)  # type: ignore[call-arg]  # its stubs are old
 
