@@ -2,11 +2,16 @@
 
 import logging
 import os
+import signal
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 from trio.testing import MockClock
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that runs the tests in the background makes them, and all they start, deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is slow, and nothing is wrong with it: examples have no deadline.
 settings.register_profile("fast", deadline=None, suppress_health_check=[HealthCheck.too_slow])
