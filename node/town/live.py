@@ -95,7 +95,7 @@ def run(wanted: Wanted) -> int:
 async def _run(wanted: Wanted, folder: Path) -> int:
     codes: list[int] = []
     began = time.monotonic()
-    async with _open_stage(wanted, folder) as stage:
+    async with open_stage(wanted, folder) as stage:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_end_with, signals, nursery.cancel_scope, codes)
@@ -117,7 +117,8 @@ async def _end_with(signals: AsyncIterator[int], scope: trio.CancelScope, codes:
 
 
 @asynccontextmanager
-async def _open_stage(wanted: Wanted, folder: Path) -> AsyncIterator[Stage]:
+async def open_stage(wanted: Wanted, folder: Path) -> AsyncIterator[Stage]:
+    """Where a wanted mesh lives; nobody has come yet."""
     scenario = wanted.scenario
     match wanted.kind:
         case Kind.MEMORY:

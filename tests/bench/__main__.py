@@ -23,6 +23,7 @@ def main() -> int:
         "vendors": vendors,
         "footprint": footprint,
         "sync": sync,
+        "town": town,
     }
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(sections)}; by default all")
@@ -112,6 +113,17 @@ def turns(_chosen: argparse.Namespace) -> tuple[Any, list[Goal]]:
     return found, [
         Goal("round trips of a letter on the open stream", found["kept"], 1.2, False),
         Goal("round trips of the first reply to a stranger", found["first"], 5.9, False),
+    ]
+
+
+def town(_chosen: argparse.Namespace) -> tuple[Any, list[Goal]]:
+    """`intentcast mesh up --nodes 20 --vendors 5`: until all are ready and can be spoken to."""
+    found = {kind: run_json("tests.bench.town", kind, "20") for kind in ("memory", "libp2p")}
+    for kind, one in found.items():
+        print(f"  20 nodes on {kind}: ready after {one['seconds']:.1f} s, {one['cpu']:.1f} s of CPU")
+    return found, [
+        Goal("20 nodes on the memory network ready", found["memory"]["seconds"], 3, False, " s"),
+        Goal("20 nodes on libp2p ready", found["libp2p"]["seconds"], 10, False, " s"),
     ]
 
 
