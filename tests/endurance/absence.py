@@ -88,7 +88,7 @@ async def away(vendors: int = 5, *, mailbox: bool = False) -> list[Figure]:
 def patient_shop(price: str) -> Catalogue:
     """Its offers stand for longer than a day."""
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-        file.write(ALPINE.replace('"2h"', '"72h"').format(price=price, stock=3))
+        file.write(ALPINE.replace('"2h"', '"72h"').format(name="Alpine Cars", price=price, stock=3))
         file.flush()
         return load_catalogue(Path(file.name))
 

@@ -187,7 +187,7 @@ def test_a_damaged_store_is_not_backed_up(tmp_path: Path) -> None:
     path = home / "node.db"
     data = bytearray(path.read_bytes())
     with closing(sqlite3.connect(path)) as database:
-        (page,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'messages_root'").fetchone()
+        (page,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'outbox_thread'").fetchone()
     data[(page - 1) * 4096 + 8 : page * 4096] = bytes(4088)
     path.write_bytes(data)
     with pytest.raises(Trouble) as told:
