@@ -30,6 +30,9 @@ SLOW_RETRY, LAST_RETRY = 5.0, 24 * 3600.0
 """Seconds between attempts to reach somebody who is away: a quarter of the time he is away already, and within these
 bounds. A new link to him wakes his courier at once."""
 
+DAY, PATIENCE = 24 * 3600.0, 1800.0
+"""But for the first day no longer than this: whoever opens the lid in the morning reads at breakfast what was said."""
+
 CHECK_MAILBOX_EVERY = 900.0
 """Seconds between two looks whether a mailbox still has what we left there, or whether it was fetched."""
 
@@ -125,7 +128,7 @@ class Couriers:
                     pause = retry * self._chance.choices.uniform(0.8, 1.2)
                     await trio.sleep(min(pause, FIRST_RETRY))
                     await _wait_any(pause - FIRST_RETRY, wake)
-                    patience = max(SLOW_RETRY, (self._clock.steady() - away_since) / 4)
+                    patience = _patience(self._clock.steady() - away_since)
                     retry = min(LAST_RETRY, patience, retry * 2) if retry < SLOW_RETRY else min(LAST_RETRY, patience)
         finally:
             del self._on_the_way[live.id]
@@ -292,6 +295,11 @@ class Couriers:
 
         for address in mailboxes[:MAX_MAILBOXES]:
             self._nursery.start_soon(leave_at, address)
+
+
+def _patience(away: float) -> float:
+    """Seconds until the next attempt to reach somebody who is away for so long."""
+    return max(SLOW_RETRY, min(away / 4, PATIENCE + max(0.0, away - DAY) / 4, LAST_RETRY))
 
 
 async def _wait_any(seconds: float, *events: trio.Event) -> None:

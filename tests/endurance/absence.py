@@ -7,6 +7,7 @@ from typing import Any
 import trio
 
 from node.delivery import PROTOCOL as DIRECT
+from node.delivery.courier import PATIENCE
 from node.network.seam import NetworkError
 from node.town.samples import ALPINE
 from node.vendor.catalogue import Catalogue, load_catalogue
@@ -35,8 +36,8 @@ from tests.stories.test_mailboxes import deal_without_meeting, open_post_office
 
 DAY = 24 * 3600
 
-LONGEST_WAIT = 1.2 * DAY / 4
-"""Seconds: who is away for a day is tried every quarter of that, unless a link tells that he is back. A mailbox is
+LONGEST_WAIT = 1.5 * PATIENCE
+"""Seconds: who is away for a day is tried every half hour, unless a link tells that he is back. A mailbox is
 what makes it fast."""
 
 
