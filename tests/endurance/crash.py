@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from node.config import free_port
+from node.store.foreign import HEARD_EVENTS
 from node.trouble import Trouble
 from tests.adversary.figures import Figure, at_least, at_most, percentile, told, within
 from tests.driver import SKIING
@@ -232,8 +233,10 @@ def _look_at_events(
         number: {"id": number, "type": kind, "at": at, **json.loads(data)}
         for number, kind, at, data in database.execute("SELECT id, type, at, data FROM events")
     }
-    oldest = min(stored, default=0)  # the last ten thousand are kept
-    found.lost |= {f"{node.name}: event {n}" for n, event in read.items() if n >= oldest and stored.get(n) != event}
+    for heard in (True, False):  # of what others said, and of all else, the newest ten thousand are kept
+        oldest = min((n for n, event in stored.items() if (event["type"] in HEARD_EVENTS) is heard), default=0)
+        due = {n for n, event in read.items() if (event["type"] in HEARD_EVENTS) is heard and n >= oldest}
+        found.lost |= {f"{node.name}: event {n}" for n in due if stored.get(n) != read[n]}
     times = Counter((e["type"], e[ONCE[e["type"]]]) for e in stored.values() if e["type"] in ONCE)
     found.doubled |= {f"{node.name}: {kind} {about[:8]}" for (kind, about), count in times.items() if count > 1}
     contracts = Counter(e["intent"] for e in stored.values() if e["type"] == "contract.confirmed")

@@ -141,3 +141,25 @@ def test_a_loss_is_seen(tmp_path: Path) -> None:
     _look(person, [person, vendor], ledger, found, tmp_path)
     assert found.lost == {"person: message cccccccc", "person: event 3"}
     assert found.doubled == {"person: offer.received bb", "person: two offers for 00000000"}
+
+
+def test_old_events_that_made_way_are_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each sort of events has a length of its own; a hole among those that are kept is a loss."""
+    monkeypatch.setattr("node.store.tx.KEEP_EVENTS", 10)
+    (tmp_path / "vendor").mkdir()
+    store = open_store_nowait(tmp_path / "vendor" / "node.db")
+    read = {}
+    for count in range(500):
+        kind, about = ("wish.heard", "revision") if count % 2 else ("offer.made", "offer")
+        number = store.transact_nowait(lambda tx, k=kind, a=about, c=count: tx.add_event(k, 1, {a: str(c)}))  # type: ignore[misc]
+        read[number] = {"id": number, "type": kind, "at": 1, about: str(count)}
+    kept = store.transact_nowait(lambda tx: tx.events_after(0))
+    assert len(kept) == 250 + 10
+    vendor, found = NodeProcess(tmp_path / "vendor", ()), Findings()
+    _look(vendor, [vendor], Ledger(events={"vendor": read}), found, tmp_path)
+    assert found.lost == set()
+    with store._engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM events WHERE id = 499")
+    store.close()
+    _look(vendor, [vendor], Ledger(events={"vendor": read}), found, tmp_path)
+    assert found.lost == {"vendor: event 499"}
