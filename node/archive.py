@@ -72,6 +72,8 @@ class Archive:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._found: dict[str, Path] | None = None
+        """Suffix -> its folder, since it was first looked for: thousands are not listed again for every line."""
 
     def mend(self, page: Page) -> None:
         """See to it that the file holds these lines: each once, whole, and as it should be."""
@@ -105,19 +107,26 @@ class Archive:
     def folders(self) -> list[Path]:
         if not self._folder.is_dir():
             return []
-        return sorted(path for path in self._folder.iterdir() if path.is_dir() and not path.is_symlink())
+        return sorted(path for path in self._folder.iterdir() if _is_folder(path))
 
     def _file(self, page: Page) -> Path:
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        folder = next((path for path in self.folders() if _suffix_of(path) == page.suffix), None)
-        if folder is None:
-            folder = self._folder / f"{page.title} {page.suffix}"
-            folder.mkdir(mode=0o700)
+        folder = self._folder_of(page)
         if page.vendor is None:
             return folder / WISH_FILE
         ending = f" {page.vendor.hex()[:8]}.jsonl"
         found = next((path for path in folder.iterdir() if path.name.endswith(ending)), None)
         return found or folder / f"{page.vendor_name}{ending}"
+
+    def _folder_of(self, page: Page) -> Path:
+        found = self._found.get(page.suffix) if self._found is not None else None
+        if self._found is None or (found is not None and not _is_folder(found)):  # its owner renamed or deleted it
+            self._found = {_suffix_of(path): path for path in self.folders()}
+            found = self._found.get(page.suffix)
+        if found is None:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            found = self._found[page.suffix] = self._folder / f"{page.title} {page.suffix}"
+            found.mkdir(mode=0o700)
+        return found
 
 
 class Archivist:
@@ -239,6 +248,10 @@ def _id_of(line: bytes) -> str:
         return str(json.loads(line)["id"])
     except (ValueError, KeyError, TypeError, RecursionError):
         return ""
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _suffix_of(folder: Path) -> str:

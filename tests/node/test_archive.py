@@ -186,6 +186,23 @@ def _sorted(files: dict[str, bytes]) -> dict[str, list[bytes]]:
     return {name: sorted(data.split(b"\n")) for name, data in files.items()}
 
 
+async def test_a_folder_that_its_owner_renamed_is_found_again(tmp_path: Path, clock: MockClock) -> None:
+    """Alice gives a wish's folder a name she likes while her node runs: what is said later is written into it."""
+    async with open_town() as town:
+        alice, _bob = await open_shop(town, tmp_path)
+        archive = tmp_path / "Alice"
+        intent = (await alice.desk.ask(SKIING, 10))["intent"]["id"]
+        await wait_offers(alice, intent, 1)
+        await wait_settled(alice)
+        await wait_archived(alice, archive, 3)
+        (folder,) = archive.iterdir()
+        folder.rename(archive / f"Our holidays {folder.name.rpartition(' ')[2]}")
+        await alice.desk.withdraw(intent)
+        await wait_settled(alice)
+        found = await wait_archived(alice, archive, 6)
+        assert [name.partition("/")[0].rpartition(" ")[0] for name in found] == ["Our holidays"] * 2
+
+
 async def test_it_outlives_forgetting_and_is_its_owners_to_delete(tmp_path: Path, clock: MockClock) -> None:
     """Alice withdraws. A month later her store has forgotten the wish; the archive has not, also after a restart. Of
     another wish she deletes the files while it is open: nothing about it is written again."""
