@@ -35,13 +35,15 @@ SMALL_ORDER_KEY = bytes([1]) + bytes(31)
 class Forger:
     """Makes frames by the thousand, each by a key of its own, at an hour."""
 
-    def __init__(self, seed: str, now: int) -> None:
+    def __init__(self, seed: str, now: int, net: str = NET, category: str = "mobility.car") -> None:
         self.rng = random.Random(seed)
         self.now = now
+        self.net = net
+        self.category = category
 
     def draft(self, life: int = 3600) -> Draft:
-        body = replace(WISH, box=self.rng.randbytes(32), offers_by=None, category="mobility.car")
-        return Draft("intent", body, NET, self.now, self.now + life, 0, self.rng.randbytes(16))
+        body = replace(WISH, box=self.rng.randbytes(32), offers_by=None, category=self.category)
+        return Draft("intent", body, self.net, self.now, self.now + life, 0, self.rng.randbytes(16))
 
     def good(self, bits: int = 0, life: int = 3600) -> Message:
         """Nothing is wrong with it."""
@@ -68,10 +70,10 @@ class Forger:
 
     def wrong_realm(self) -> bytes:
         """Signed, but as a letter."""
-        return self._signed(Realm.DIRECT, NET)
+        return self._signed(Realm.DIRECT, self.net)
 
     def other_net(self) -> bytes:
-        return self._signed(Realm.GOSSIP, "other")
+        return self._signed(Realm.GOSSIP, "another")
 
     def weak_key(self) -> bytes:
         """By a key that everybody has: small order, R and S to match."""
@@ -104,10 +106,10 @@ def twins(now: int) -> tuple[bytes, bytes]:
 # -------------------------------------------------------------------------------- copies, and RPCs by the thousand
 
 
-def dressed(frame: bytes) -> list[bytes]:
+def dressed(frame: bytes, topic: str = TOPIC) -> list[bytes]:
     """RPCs with the same message in clothes its id does not cover: `from`, `seqno`, `signature` and `key`, be they
     empty. Who remembers the id of a refused one is deaf to the good one."""
-    plain = encode_publish(TOPIC, frame)
+    plain = encode_publish(topic, frame)
     size = len(plain) - len(_content(plain))
     content = _content(plain)
     assert size > 1

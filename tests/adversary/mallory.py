@@ -46,11 +46,15 @@ class Mallory:
     async def befriend(self, address: str, *, graft: bool = True) -> PeerId:
         """Dial, subscribe, and ask to be in the mesh."""
         peer = await self.network.dial(address)
+        await self.greet(peer, graft=graft)
+        return peer
+
+    async def greet(self, peer: PeerId, *, graft: bool = True) -> None:
+        """The same with who is linked already."""
         self.streams[peer] = await self.network.open_stream(peer, PROTOCOLS[0])
         await self.say(peer, encode_subscription(TOPIC, True))
         if graft:
             await self.say(peer, encode_control([encode_graft(TOPIC)]))
-        return peer
 
     async def say(self, peer: PeerId, *rpcs: bytes) -> None:
         for rpc in rpcs:

@@ -6,29 +6,18 @@ import { decode, encode, Refused } from './codec.mjs'
 import * as p from './protocol.mjs'
 import { answer, fingerprint, mark, reconcile } from './reconcile.mjs'
 import { Thread } from './thread.mjs'
+import { receiver, tagged, value } from './vectors.mjs'
 
 const FOLDER = new URL('../vectors/', import.meta.url)
 const raw = v => typeof v === 'string' ? p.unhex(v)
   : Buffer.concat([p.unhex(v.hex), v.zeros ? Buffer.alloc(v.zeros, 0) : Buffer.alloc(v.ones ?? 0, 1)])
-function value (v) {
-  if (Array.isArray(v)) return v.map(value)
-  if (typeof v !== 'object' || v === null) return v
-  if ('$bin' in v) return p.unhex(v.$bin)
-  if ('$int' in v) return BigInt(v.$int)
-  return Object.assign(Object.create(null), Object.fromEntries(Object.entries(v).map(([k, x]) => [k, value(x)])))
-}
-const norm = v => Array.isArray(v) ? v.map(norm) // Buffers and BigInts by what they mean
-  : v instanceof Uint8Array ? { $bin: p.hex(v) }
-  : typeof v === 'bigint' ? { $int: String(v) }
-  : v && typeof v === 'object' ? Object.fromEntries(Object.entries(v).sort(([a], [b]) => a < b ? -1 : 1).map(([k, x]) => [k, norm(x)]))
-  : v
 const refused = run => assert.throws(run, e => e instanceof Refused) // the reason is a word of the other program
 
 const FILES = {
   codec: {
     good (c) {
       assert.equal(p.hex(encode(value(c.value))), c.hex)
-      assert.deepEqual(norm(decode(p.unhex(c.hex), 60000)), norm(value(c.value)))
+      assert.deepEqual(tagged(decode(p.unhex(c.hex), 60000)), tagged(value(c.value)))
     },
     refused (c) { refused(() => decode(raw(c.hex), 60000)) },
   },
@@ -116,7 +105,7 @@ const FILES = {
     },
     hints (c) {
       assert.equal(p.hex(p.makeHint(p.unhex(c.digest), c.code, c.arg)), c.hint)
-      assert.deepEqual(norm(p.parseItem(p.unhex(c.hint)).hint), norm({ digest: p.unhex(c.digest), code: c.code, arg: c.arg }))
+      assert.deepEqual(tagged(p.parseItem(p.unhex(c.hint)).hint), tagged({ digest: p.unhex(c.digest), code: c.code, arg: c.arg }))
     },
     refused (c) { refused(() => p.openItem(p.parseItem(raw(c.item)), receiver(c.receiver))) },
   },
@@ -145,9 +134,6 @@ const FILES = {
 }
 // Words beside the lists: explanations, and what a list refers to.
 const ASIDE = { exchange: ['root', 'requester', 'vendor', 'frames'] }
-
-const receiver = r => ({ ...r, own: p.box(p.unhex(r.own)), ownIsBox: r.own_is_box, me: p.unhex(r.me), root: p.unhex(r.root),
-  expectedAuthor: r.expected_author && p.unhex(r.expected_author) })
 
 // A direct frame alone does not say which keys sealed it: seal it for keys made up here, and expect all but the tkey to fit.
 function sealedForTest (frame, c) {
