@@ -146,7 +146,7 @@ class Desk:
         views = []
         for wish in self._requester.wishes():
             counts = self._offers_view(wish, include_hidden=False)
-            views.append({**wish_view(wish), "offers": len(counts["offers"]), "hidden": counts["hidden"]})
+            views.append({**wish_view(wish), **counts, "offers": len(counts["offers"])})
         return views
 
     async def offers_for(self, intent_id: str, include_hidden: bool = False) -> View:
@@ -154,6 +154,9 @@ class Desk:
         return {"intent": wish_view(wish), **self._offers_view(wish, include_hidden=include_hidden)}
 
     def _offers_view(self, wish: Wish, *, include_hidden: bool) -> View:
+        if wish.sealed_until is not None:
+            sealed = sum(live.thread.live is not None for live in self._requester.threads_of(wish))
+            return {"hidden": 0, "offers": [], "sealed": sealed, "opens_at": wish.sealed_until}
         judged = self._requester.judged(wish)
         shown = [one for one in judged if include_hidden or not one.hidden]
         most = wish.intent.max_offers
@@ -415,6 +418,9 @@ class Desk:
             return self._own_offer_view(live, talk)
         if wish is None:
             return offer_view(live, talk)
+        if wish.sealed_until is not None:
+            named = {"id": talk.offer.id.hex(), "intent": live.root.hex()}
+            return {**named, "state": "sealed", "opens_at": wish.sealed_until}
         return judged_view(self._requester.judge(wish, live, talk))
 
     async def trace(self, id_text: str) -> View:

@@ -23,22 +23,22 @@ class Door:
         self._chance = chance
         self._told: OrderedDict[bytes, bytes] = OrderedDict()
 
-    def turn_away(self, end: End, offer: Message, item_digest: bytes, turn: str) -> bytes:
-        """The sealed answer to an offer that opens no thread. `turn`: what became of the wish (WISH_TURNS)."""
+    def turn_away(self, end: End, offer: Message, item_digest: bytes, why: Problem) -> bytes:
+        """The sealed answer to an offer that opens no thread."""
         told = self._told.get(item_digest)
         if told is None:
-            told = self._told[item_digest] = self._write(end, offer, turn)
+            told = self._told[item_digest] = self._write(end, offer, why)
             while len(self._told) > REMEMBERED:
                 self._told.popitem(last=False)
         return told
 
-    def _write(self, end: End, offer: Message, turn: str) -> bytes:
+    def _write(self, end: End, offer: Message, why: Problem) -> bytes:
         other = key_to_answer(offer)
         assert other is not None, "an offer names the key to answer it with"
         exp = offer.head.exp
         draft = Draft(
             kind="problem",
-            body=Problem("state", wish=turn),
+            body=why,
             net=self._net,
             at=max(min(self._clock.now(), exp - 1), exp - MAX_LIFE),
             exp=exp,

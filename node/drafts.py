@@ -11,7 +11,7 @@ from protocol.categories import UnknownCategory, resolve
 from protocol.codec import encode
 from protocol.errors import Reason, Refused
 from protocol.intent import ACTIONS, Intent
-from protocol.limits import DEFAULT_LIFE, DEFAULT_MAX_OFFERS, MAX_LIFE
+from protocol.limits import DEFAULT_LIFE, DEFAULT_MAX_OFFERS, MAX_LIFE, MIN_LIFE
 from protocol.properties import PropertyError, canonical_value, normalise_property, property_def
 from protocol.schema import read, write
 from protocol.terms import Fact, Money, Property, When, Where
@@ -40,6 +40,8 @@ class Draft:
         else:
             self.limit = old.limit
         self._now = now
+        self._until = max(now + (self.life or 0), old.last_exp if old is not None else 0)
+        """Instant at which the wish ends."""
 
     def intent(self, box: bytes, reply: Any) -> Intent:
         said, old = self._wish, self._old
@@ -55,6 +57,10 @@ class Draft:
         offers_by = said.get("offers_by") or (old.offers_by if old else None)
         if offers_by is not None and offers_by <= self._now:
             raise usage("offers_by", "the time for offers is over already", "Use --offers-by with a later time.")
+        if offers_by is not None and offers_by > self._until - MIN_LIFE:
+            raise usage(
+                "offers_by", "the wish would end before its offers can be looked at", "Use a longer life: --expires."
+            )
         body: dict[str, Any] = {
             "action": action,
             "category": category,

@@ -4,7 +4,7 @@ from protocol.exchange import Side, State
 from protocol.limits import MAX_LIFE, MAX_SKEW, THREAD_GRACE
 
 from .delivery import Delivery
-from .requester import Requester, Wish
+from .requester import Requester, Wish, opened_name
 from .store import Store, Tx
 from .threads import LiveThread, Threads
 from .vendor.role import VendorRole
@@ -41,6 +41,7 @@ async def forget(
         tx.drop_threads([live.id for live in gone])
         for wish in over:
             tx.drop_wish(wish.root)
+            tx.drop_meta(opened_name(wish.root))
 
     await store.transact(work)
 

@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -15,9 +16,9 @@ import trio
 
 from protocol import schema
 from protocol.board import OURS, Board
-from protocol.deal import DECLINE_REASONS, Accept, Decline
+from protocol.deal import DECLINE_REASONS, Accept, Decline, Problem
 from protocol.errors import Refused
-from protocol.exchange import Move, Outcome, Side, State, Talk
+from protocol.exchange import Move, Outcome, Side, State, Talk, made_late
 from protocol.intent import Intent, IntentClose, division_of
 from protocol.keys import BoxKey, SigningKey
 from protocol.limits import MAX_GOSSIP_FRAME, MIN_LIFE, THREAD_GRACE
@@ -64,6 +65,10 @@ NO_OFFER = (1,)
 PUBLISH_AGAIN = 15.0
 """Seconds between two looks for somebody to tell what nobody has heard yet, besides every new subscription."""
 
+COMING_IN = 60
+"""Seconds a node that was not up at the hour of a wish's offers waits for what lies at its mailboxes, before it opens
+them."""
+
 OPEN_STATES = frozenset({"OPEN", "DECIDING"})
 
 _ENDS = {"awarded": "AWARDED", "withdrawn": "WITHDRAWN", "expired": "EXPIRED"}
@@ -88,6 +93,8 @@ class Wish:
     last_exp: int
     """The greatest exp ever signed under its key: how long its tombstone must live."""
     closed_at: int | None = None
+    opened: int | None = None
+    """When the offers were opened, if the wish collects them until an hour. None: it does not, or not yet."""
     ranks: dict[bytes, tuple[bytes, tuple[Any, ...]]] = field(default_factory=dict)
     """Thread -> its open offer and that offer's rank, while the pool is full: judging hundreds again for each newcomer
     would be slow."""
@@ -105,6 +112,11 @@ class Wish:
     @property
     def is_open(self) -> bool:
         return self.state in OPEN_STATES
+
+    @property
+    def sealed_until(self) -> int | None:
+        """The hour until which offers are collected and nobody sees them, also the person; None: they are open."""
+        return self.intent.offers_by if self.is_open and self.opened is None else None
 
     def row(self) -> WishRow:
         return WishRow(
@@ -192,6 +204,8 @@ class Requester:
         """Vendors with whom there was a contract: never passed over."""
         self._passed_over: list[bytes] = []
         """Threads that left their pool, to be dropped from the store."""
+        self._began = 0
+        """Wall time at which this life began."""
         self._moved = trio.Event()
         self._door = Door(net, clock, chance)
         self.counters: Counter[str] = Counter()
@@ -218,6 +232,7 @@ class Requester:
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled: publish what reached nobody yet, and let time pass for wishes and offers."""
+        self._began = self._clock.now()
         for wish in self._wishes.values():
             self._keep_mail(wish)
             if wish.is_open:
@@ -262,6 +277,8 @@ class Requester:
                     await self._close(wish, "expired")
                 elif decided is None and wish.state == "DECIDING":
                     await self._set_state(wish, "OPEN")  # refused or lapsed just before a crash
+                elif now >= self._opens_at(wish):
+                    await self._open_offers(wish)
             elif wish.closed_at is None:
                 await self._close(wish, _REASONS.get(wish.state, "expired"))  # ended just before a crash
             elif wish.end.keys is not None and now >= wish.closed_at + THREAD_GRACE:
@@ -273,12 +290,38 @@ class Requester:
         if self._board.of_author(wish.end.me, wish.division) is None:
             wish.published = wish.published and not self._gossip.hear(wish.division, wish.current.frame).accepted
 
+    def _opens_at(self, wish: Wish) -> float:
+        """When the offers are opened that a wish collects until an hour; never: they are open."""
+        hour = wish.sealed_until
+        if hour is None:
+            return math.inf
+        return hour if hour >= self._began else self._began + COMING_IN
+
+    async def _open_offers(self, wish: Wish) -> None:
+        """From now on the person sees them; and nobody who could have heard of one gets in another."""
+        now = self._clock.now()
+
+        def work(tx: Tx) -> None:
+            tx.put_meta(opened_name(wish.root), str(now))
+            self._events.write(tx, "offers.opened", {"intent": wish.root.hex()})
+
+        async with wish.lock:
+            await self._store.transact(work)
+            self._set_opened(wish, now)
+        self._announce()
+
+    def _set_opened(self, wish: Wish, opened: int | None) -> None:
+        wish.opened = opened
+        for live in self.threads_of(wish):
+            live.thread.opened = opened
+
     def _next_due(self) -> float:
         """The hour at which the next tick has something to do; one that is past: at once."""
         times = [float(due) for live in self._threads if live.side is Side.REQUESTER and (due := live.thread.due())]
         for wish in self._wishes.values():
             if wish.is_open:
                 times.append(0 if self._was_interrupted(wish) else wish.revision.head.exp)
+                times.append(self._opens_at(wish))
             elif wish.closed_at is None:
                 times.append(0)
             elif wish.end.keys is not None:
@@ -377,11 +420,13 @@ class Requester:
 
             def work(tx: Tx) -> None:
                 tx.put_wish(row)
+                tx.drop_meta(opened_name(wish.root))
                 self._store_revision(tx, wish, message, now, replaced.id)
                 self._events.write(tx, "wish.updated", {"intent": wish.root.hex(), "revision": message.id.hex()})
 
             await self._store.transact(work)
             wish.current = wish.revision = message
+            self._set_opened(wish, None)
             wish.limit, wish.published, wish.last_exp = limit, False, last_exp
             self._keep_mail(wish)
             self._gossip.hear(wish.division, message.frame)
@@ -458,14 +503,13 @@ class Requester:
                 return wish
         return None
 
+    def threads_of(self, wish: Wish) -> list[LiveThread]:
+        """One for each vendor that offered."""
+        return [live for live in self._threads.of_root(wish.root) if live.side is Side.REQUESTER]
+
     def judged(self, wish: Wish) -> list[Judged]:
         """All offers for a wish, best first: by the person's own wishes, never by anything an offer says of itself."""
-        found = [
-            self.judge(wish, live, talk)
-            for live in self._threads.of_root(wish.root)
-            if live.side is Side.REQUESTER
-            for talk in live.thread.talks.values()
-        ]
+        found = [self.judge(wish, live, talk) for live in self.threads_of(wish) for talk in live.thread.talks.values()]
         return sorted(
             found,
             key=lambda one: (
@@ -497,6 +541,7 @@ class Requester:
         _check_reason(wish, tell_others)
         async with wish.lock:
             self._check_free(wish)
+            _check_opened(wish)
             now = self._clock.now()
             if not live.lock.locked():
                 await self._after_moves(live, live.thread.tick(now))
@@ -536,6 +581,7 @@ class Requester:
         such answers would reveal it."""
         wish = self._wish_of(live)
         _check_reason(wish, reason)
+        _check_opened(wish)
         _check_offered(talk, "declined")
         await self._decline(live, talk, Decline(reason))
         self._announce()
@@ -577,8 +623,8 @@ class Requester:
             )
 
     def _decided(self, wish: Wish) -> Talk | None:
-        for live in self._threads.of_root(wish.root):
-            for talk in live.thread.talks.values() if live.side is Side.REQUESTER else ():
+        for live in self.threads_of(wish):
+            for talk in live.thread.talks.values():
                 if talk.state in (State.ACCEPTED, State.CONFIRMED):
                     return talk
         return None
@@ -629,8 +675,8 @@ class Requester:
         if wish.end.keys is None:
             return
         reason = await self._reason(wish)
-        for live in self._threads.of_root(wish.root):
-            if live.side is Side.REQUESTER and live.thread.newest is not None:
+        for live in self.threads_of(wish):
+            if live.thread.newest is not None:
                 await self._tell_loser(wish, live, live.thread.newest, reason)
         self._announce()
 
@@ -650,8 +696,7 @@ class Requester:
         # Its exp is the greatest ever signed under the key, and `at` never decreases: also on a clock that jumped.
         now = max(self._clock.now(), wish.current.head.at)
         exp = max(wish.last_exp, now + MIN_LIFE)
-        lives = self._threads.of_root(wish.root)
-        offers = sum(len(live.thread.talks) for live in lives if live.side is Side.REQUESTER)
+        offers = sum(len(live.thread.talks) for live in self.threads_of(wish))
         body = IntentClose(wish.division, reason, offers)
         message = await self._say(
             wish.end.secrets()[0], "intent.close", body, now, exp, seq=wish.current.head.seq + 1, root=wish.root
@@ -672,9 +717,7 @@ class Requester:
         await self._publish(wish)
 
     async def _tell_threads(self, wish: Wish, message: Message) -> None:
-        for live in self._threads.of_root(wish.root):
-            if live.side is not Side.REQUESTER:
-                continue
+        for live in self.threads_of(wish):
             outcome = live.thread.add(message, self._clock.now())
             await self._after_moves(live, outcome.moves)
         self._announce()
@@ -684,6 +727,8 @@ class Requester:
     def welcome(self, end: End, message: Message, source: str) -> tuple[Message, ...] | None:
         wish = self._wishes.get(end.root)
         if wish is None or message.kind not in ("offer", "offer.withdraw"):
+            return None
+        if wish.is_open and _is_late(wish, message):
             return None
         if message.kind == "offer" and not self._is_current(wish, message):
             return None  # it may come with an offer that is not too late
@@ -696,10 +741,15 @@ class Requester:
 
     def turn_away(self, end: End, message: Message, item_digest: bytes) -> bytes | None:
         wish = self._wishes.get(end.root)
-        if wish is None or message.kind != "offer" or self._is_current(wish, message):
+        if wish is None or message.kind != "offer":
             return None
-        self.counters["too_late"] += 1
-        return self._door.turn_away(end, message, item_digest, _turn_of(wish))
+        if not self._is_current(wish, message):
+            self.counters["too_late"] += 1
+            return self._door.turn_away(end, message, item_digest, Problem("state", wish=_turn_of(wish)))
+        if _is_late(wish, message):
+            self.counters["late_offers"] += 1
+            return self._door.turn_away(end, message, item_digest, Problem("lapsed"))
+        return None
 
     def _make_room(self, wish: Wish, pool: tuple[LiveThread, ...], message: Message, source: str) -> bool:
         """Pass over a vendor, so that another may come; False if the other is the one to be passed over. Nothing is
@@ -751,7 +801,9 @@ class Requester:
         return (0, over, *rank_key(wish.intent, match(wish.intent, offer), offer.total))
 
     def record(self, tx: Tx, live: LiveThread, message: Message, outcome: Outcome) -> None:
-        if message.kind == "offer":
+        if message.kind == "offer" and outcome.owes == "lapsed":
+            self.counters["late_offers"] += 1
+        elif message.kind == "offer":
             told = {"intent": live.root.hex(), "offer": message.id.hex()}
             self._events.write(tx, "offer.received", told)
         for move in outcome.moves:
@@ -840,6 +892,23 @@ def _keep_reason(tx: Tx, wish: Wish, reason: str | None) -> None:
         tx.drop_meta(_reason_name(wish))
     else:
         tx.put_meta(_reason_name(wish), reason)
+
+
+def opened_name(root: bytes) -> str:
+    """Under which the store knows when the offers to a wish were opened: as long as it knows the wish, for what came
+    after it is judged by it at every start."""
+    return f"opened:{root.hex()}"
+
+
+def _is_late(wish: Wish, message: Message) -> bool:
+    """Has this message of a vendor's, an offer or its withdrawal, missed the hour until which offers are collected?"""
+    return wish.opened is not None or made_late(wish.revision, message)
+
+
+def _check_opened(wish: Wish) -> None:
+    if wish.sealed_until is not None:
+        hour = datetime.fromtimestamp(wish.sealed_until, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        raise refused("sealed", f"offers to this wish are sealed until {hour}", "All are opened together then.")
 
 
 def _check_offered(talk: Talk, done: str) -> None:

@@ -18,7 +18,7 @@ from protocol.kinds import KINDS
 from protocol.message import Message, believe
 from protocol.terms import Money
 
-from .requester import Wish
+from .requester import Wish, opened_name
 from .store import StoredMessage, ThreadRow, Tx, WishRow
 from .threads import End, LiveThread, Threads, keep_posted
 from .trouble import refused
@@ -57,8 +57,13 @@ def restore(tx: Tx, net: str, now: int, board: Board, threads: Threads, vendor_k
             threads.add_end(wish.end)
             board.pinned.add(wish_row.author)
     ends = {wish.root: wish.end for wish in wishes}
+    for wish in wishes:
+        opened = tx.get_meta(opened_name(wish.root))
+        wish.opened = None if opened is None else int(opened)
+    opened_at = {wish.root: wish.opened for wish in wishes}
     for thread_row in tx.threads():
         live = _thread(thread_row, ends, boxes, vendor_key)
+        live.thread.opened = opened_at.get(live.root) if live.side is Side.REQUESTER else None
         for stored, message in messages.get(live.root, ()):
             if stored.thread in (None, live.id):
                 live.thread.add(message, stored.stored_at)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import trio
 
 from protocol.board import Board
-from protocol.deal import Accept, Confirm
+from protocol.deal import Accept, Confirm, Problem
 from protocol.envelope import digest
 from protocol.exchange import Side, State, Talk, Thread
 from protocol.intent import Intent
@@ -135,7 +135,10 @@ class LiveThread:
     def why_ended(self, talk: Talk) -> dict[str, str]:
         """Why an offer came to nothing, as far as somebody said it: what became of the `wish`, and a `reason`."""
         said = talk.answer or talk.refusal
-        found = {name: getattr(said.body, name, None) for name in ("wish", "reason")} if said is not None else {}
+        body = said.body if said is not None else None
+        found = {name: getattr(body, name, None) for name in ("wish", "reason")}
+        if isinstance(body, Problem) and body.code == "lapsed":
+            found["reason"] = "late"
         if talk.state is State.VOID and said is None:
             if talk.ended_by in self.thread.talks:
                 found["reason"] = "replaced"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from .intent import Intent
 from .kinds import KINDS
 from .message import Message
 
@@ -95,6 +96,8 @@ class Thread:
     talks: dict[bytes, Talk] = field(default_factory=dict)
     acks: dict[bytes, int] = field(default_factory=dict)
     """Message id -> seq of the other party's ack for it."""
+    opened: int | None = None
+    """At the requester: when the offers to a wish that collects them until an hour were opened."""
     _revision: Message | None = None
     _closed: bool = False
     _ids: set[bytes] = field(default_factory=set)
@@ -115,6 +118,8 @@ class Thread:
             return self._keep(message)
         if message.kind == "offer" and len(self.talks) >= MAX_OFFERS:
             return Outcome(owes="state")
+        if message.kind == "offer" and self._is_late(message, now):
+            return Outcome(owes="lapsed")
         self._ids.add(message.id)
         outcome = self._apply(message, now)
         replayed = [self.add(early, now) for early in self._take_early(message.id)]
@@ -224,6 +229,14 @@ class Thread:
             return False
         return self._closed or (self._revision is not None and offer.ref != self._revision.id)
 
+    def _is_late(self, offer: Message, now: int) -> bool:
+        """Made or heard too late for a wish that collects offers until an hour: it replaces nothing. Only for the
+        requester: a vendor is bound by its word."""
+        revision = self._revision
+        if self.side is Side.VENDOR or revision is None or offer.ref != revision.id:
+            return False
+        return made_late(revision, offer) or (self.opened is not None and now >= self.opened)
+
     def _accept(self, message: Message) -> Outcome:
         talk = self.talks.get(message.ref)
         if talk is None or talk.accept is not None or message.head.exp > talk.offer.head.exp:
@@ -315,6 +328,13 @@ class Thread:
         ready = [message for message in self._early if message.ref == ref]
         self._early = [message for message in self._early if message.ref != ref]
         return ready
+
+
+def made_late(revision: Message, offer: Message) -> bool:
+    """Was the offer made at the hour until which this revision of a wish collects them, or later?"""
+    assert isinstance(revision.body, Intent)
+    hour = revision.body.offers_by
+    return hour is not None and offer.head.at >= hour
 
 
 def _rank(message: Message) -> tuple[int, int]:

@@ -31,7 +31,7 @@ class Intent:
     limit: Money | None = None
     """The most its author wants to pay in all, only if the author names it publicly."""
     offers_by: Annotated[int | None, Int(0)] = None
-    """Instant until which offers are collected."""
+    """Instant until which offers are collected, sealed: see "Sealed offers"."""
     spread: Annotated[int, Int(0, MAX_SPREAD)] = 0
     max_offers: Annotated[int, Int(1, MAX_MAX_OFFERS)] = DEFAULT_MAX_OFFERS
     award: Annotated[str, Choice(("one",))] = "one"

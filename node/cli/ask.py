@@ -15,7 +15,7 @@ from .output import print_json, say, short, two_columns
 from .places import parse_where
 from .properties import parse_property
 from .spans import parse_duration, parse_instant, parse_when, system_zone
-from .wishes import print_offers
+from .wishes import none_yet, print_offers
 
 ACTIONS: Final = ("buy", "rent", "hire", "book", "repair")
 REACH_WAIT: Final = 10.0
@@ -56,7 +56,8 @@ Want = Annotated[list[str] | None, typer.Option("--want", metavar="NAME=VALUE", 
 Avoid = Annotated[list[str] | None, typer.Option("--avoid", metavar="NAME=VALUE", help="You would rather not.")]
 Quantity = Annotated[int | None, typer.Option("--quantity", metavar="N", min=1, max=1_000_000, help="How many.")]
 OffersBy = Annotated[
-    str | None, typer.Option("--offers-by", metavar="TIME", help="Collect offers until: 2h, or 2026-02-14T18:00.")
+    str | None,
+    typer.Option("--offers-by", metavar="TIME", help="Sealed offers, all opened then: 2h, or 2026-02-14T18:00."),
 ]
 MaxOffers = Annotated[
     int | None, typer.Option("--max-offers", metavar="N", min=1, max=100, help="Offers you want to see.")
@@ -181,7 +182,9 @@ def _watch(client: Client, result: dict[str, Any], deadline: float) -> bool:
 
     def refresh() -> bool:
         view = client.get("wishes", intent["id"], "offers")
-        result.update(hidden=view["hidden"], offers=view["offers"])
+        for name in ("sealed", "opens_at"):  # they are opened now, perhaps
+            result.pop(name, None)
+        result.update(view)
         for offer in view["offers"]:
             if offer["id"] not in known:
                 known.add(offer["id"])
@@ -194,7 +197,7 @@ def _watch(client: Client, result: dict[str, Any], deadline: float) -> bool:
         if refresh():
             return False
         for event in client.events(0, deadline, about=intent["id"]):
-            if str(event["type"]).startswith("offer.") and refresh():
+            if str(event["type"]).startswith(("offer.", "offers.")) and refresh():
                 return False
         refresh()
     except KeyboardInterrupt:
@@ -207,7 +210,7 @@ def _finish(result: dict[str, Any], waited: bool, as_json: bool, interrupted: bo
     if as_json:
         print_json(result)
     else:
-        print_offers(offers, "No offer yet.")
+        print_offers(offers, none_yet(result))
     if result.get("warning"):
         say(f"Careful: {result['warning']}.")
     if hidden:
@@ -220,7 +223,7 @@ def _finish(result: dict[str, Any], waited: bool, as_json: bool, interrupted: bo
     say(f"  Take one: intentcast accept OFFER --contact ...   End it: intentcast withdraw {short(intent['id'])}")
     if interrupted:
         raise typer.Exit(Exit.INTERRUPTED)
-    if waited and not offers and not hidden:
+    if waited and not offers and not hidden and not result.get("sealed"):
         raise typer.Exit(Exit.NOTHING_CAME)
 
 

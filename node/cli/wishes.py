@@ -70,7 +70,7 @@ def offers(
     found = client.get("wishes", check_id(intent, "a wish"), "offers", include_hidden="true" if show_all else None)
     if as_json:
         return print_json(found)
-    print_offers(found["offers"], "No offer yet.")
+    print_offers(found["offers"], none_yet(found))
     if found["hidden"] and not show_all:
         say(f"{found['hidden']} over your limit, not shown. See them with --all")
     return None
@@ -121,6 +121,14 @@ def withdraw(
         return print_json(view)
     kind, what = ("intent", "Wish") if "intent" in view else ("offer", "Offer")
     return say(f"{what} {short(view[kind].get('id'))} is {view[kind].get('state', 'withdrawn')}.")
+
+
+def none_yet(found: dict[str, Any]) -> str:
+    """Why there is no offer to a wish to look at."""
+    if "opens_at" not in found:
+        return "No offer yet."
+    many = found["sealed"]
+    return f"{many or 'No'} offer{'' if many == 1 else 's'} so far, sealed until {show_instant(found['opens_at'])}."
 
 
 def print_offers(views: list[dict[str, Any]], empty: str) -> None:

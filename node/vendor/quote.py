@@ -68,7 +68,8 @@ class Quote:
     count: int
     """How many of it the wish wants: what to hold of its stock."""
     valid_for: int
-    """Seconds; at most what the catalogue says, and never past the last moment it could still begin."""
+    """Seconds from when it is opened (`opened_at`); at most what the catalogue says, and never past the last moment it
+    could still begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,12 @@ class Pass:
 
     reason: str
     """One of REASONS; for a must with its property: `must:drive`."""
+
+
+def opened_at(wish: Intent, now: int) -> int:
+    """When an offer made now can first be accepted: those to a wish that collects them until an hour are sealed till
+    then."""
+    return max(now, wish.offers_by or 0)
 
 
 def quote(catalogue: Catalogue, intent: Intent, *, wish_at: int, now: int, left: Left) -> Quote | Pass:
@@ -146,6 +153,7 @@ class _Attempt:
         self._item = item
         self._intent = intent
         self._now = now
+        self._opened = opened_at(intent, now)
         self._left = left
         self._other_slots: tuple[When, ...] = ()
 
@@ -227,7 +235,7 @@ class _Attempt:
         last_start = instants[0] + (86_399 if names_day_only(when.start) else 0) if whole or item.timed else instants[1]
         if last_start <= self._now:
             raise _No("time")
-        valid_for = min(valid_for, last_start - item.notice - self._now)
+        valid_for = min(valid_for, last_start - item.notice - self._opened)
         if valid_for < MIN_VALID:
             raise _No("notice")
         return when, valid_for
@@ -243,7 +251,7 @@ class _Attempt:
                 raise _No("time")
             flex = asked.flex or 0
             first, last = max(self._now, wanted[0] - flex), wanted[1] + flex
-        ready = self._now + item.notice + MIN_VALID
+        ready = self._opened + item.notice + MIN_VALID
         reason, free = "time", []
         for slot in slots_within(item.slots, first, last):
             start = span(slot)
@@ -262,7 +270,7 @@ class _Attempt:
         start = span(free[0])
         assert start is not None
         self._other_slots = tuple(free[1:])
-        return free[0], min(self._catalogue.valid_for, start[0] - item.notice - self._now)
+        return free[0], min(self._catalogue.valid_for, start[0] - item.notice - self._opened)
 
     # --------------------------------------------------------------------------------------------------- price
 

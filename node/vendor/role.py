@@ -40,7 +40,7 @@ from ..threads import End, LiveThread, Threads, keep_posted, make_end, new_threa
 from ..trouble import Trouble, refused
 from .catalogue import Catalogue
 from .programs import Program, Programs
-from .quote import Quote, quote, taken_span
+from .quote import Quote, opened_at, quote, taken_span
 from .stock import ProgramStock, Stock, slots_chosen, time_of
 from .tallies import matched, slowness
 
@@ -500,7 +500,8 @@ class VendorRole:
             self._events.write(tx, "offer.made", told)
             rows.append(row)
 
-        exp = min(now + valid_for, wish.head.exp)
+        assert isinstance(wish.body, Intent)
+        exp = min(opened_at(wish.body, now) + valid_for, wish.head.exp)
         try:
             message, _ = await self._delivery.post(live, "offer", offer, answers=wish, exp=exp, also=also)
         except Refused as wrong:

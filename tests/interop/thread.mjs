@@ -67,6 +67,7 @@ export class Thread {
   #put (id, message, now) {
     const { head } = message
     if (head.kind === 'offer' && this.#talks.size === MOST_OFFERS) return 'state'
+    if (head.kind === 'offer' && this.#tooLate(message)) return 'lapsed'
     this.#messages.set(id, message)
     switch (head.kind) {
       case 'intent': case 'intent.update': return this.#revise(message)
@@ -100,6 +101,13 @@ export class Thread {
   #close () {
     this.#closed = true
     return this.#voidOutdated()
+  }
+
+  // A wish that collects offers until an hour knows none that was made later.
+  #tooLate ({ head }) {
+    if (this.side !== 'requester' || !this.#revision || hex(head.ref) !== hex(this.#revision.id)) return false
+    const hour = this.#revision.head.body.offers_by
+    return hour !== undefined && head.at >= hour
   }
 
   #offer (id, message, now) {

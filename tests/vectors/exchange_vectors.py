@@ -30,6 +30,9 @@ ENDED = close(FIRST)
 A = offer(FIRST, seq=0)
 B = offer(FIRST, seq=3)
 LATE_ANSWER = offer(CHANGED, seq=4)
+HOUR_OF_OFFERS = NOW + 6 * HOUR
+LAST = offer(FIRST, seq=7, at=HOUR_OF_OFFERS - 1)
+LATE = offer(FIRST, seq=8, at=HOUR_OF_OFFERS)
 YES = accept(A, seq=5)
 SURE = confirm(YES, seq=6)
 NO = reject(YES, seq=6)
@@ -171,6 +174,18 @@ def scenarios() -> dict[str, Scenario]:
         ),
         "an offer whose revision comes later": _tale(
             alice, LATE_ANSWER, FIRST, CHANGED, ends={LATE_ANSWER.id: "OFFERED"}
+        ),
+        "an offer made in the last second": _tale(
+            alice, FIRST, A, Step(LAST, HOUR_OF_OFFERS - 1), ends={A.id: "VOID", LAST.id: "OFFERED"}
+        ),
+        "an offer made when no more are collected replaces nothing": _tale(
+            alice, FIRST, A, Step(LATE, HOUR_OF_OFFERS), ends={A.id: "OFFERED"}, owes="lapsed"
+        ),
+        "an offer made too late for a wish that changed": _tale(
+            alice, FIRST, A, CHANGED, Step(LATE, HOUR_OF_OFFERS), ends={A.id: "VOID", LATE.id: "VOID"}
+        ),
+        "told that a newer offer came too late: the older one can still be accepted": _tale(
+            bob, FIRST, A, B, problem(B, ALICE), YES, ends={A.id: "ACCEPTED", B.id: "VOID"}
         ),
         "two revisions with one seq": _tale(alice, *TWINS, TWIN_ANSWER, ends={TWIN_ANSWER.id: "OFFERED"}),
         "two revisions with one seq, the other way round": _tale(
