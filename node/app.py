@@ -1,9 +1,10 @@
 """The one page on which a node is put together. Read downwards it is start-up; upwards, shutdown."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -30,7 +31,7 @@ from .garbage import settle
 from .gossip import Gossip
 from .home import Home
 from .mailbox import Inboxes, Leaving, MailboxHost
-from .network.seam import ListenError, Network
+from .network.seam import ListenError, Network, PeerId, Worth
 from .peering import Peering
 from .policy import lives_in_public, may_be_dialled
 from .requester import Requester
@@ -193,6 +194,7 @@ async def run_node(
     catchup = CatchUp(network, gossip, board, chance, on_heard)
     peering = Peering(network, store, clock, chance, transport_key, net, (*join, *static), meeting=meeting)
     peering.on_hour = skew.heard
+    network.appraise_links(partial(_appraise, gossip, threads, ours))
     gossip.on_alarm = peering.look_elsewhere
     delivery.use_addresses(peering.addresses_of)
     requester = Requester(gossip, board, delivery, inboxes, threads, store, events, clock, chance, net)
@@ -283,6 +285,15 @@ async def run_node(
         await nursery.start(peering.run)
         yield Node(desk, network, board, gossip, delivery, threads, requester, vendor, events, store, clock)
         nursery.cancel_scope.cancel()
+
+
+def _appraise(gossip: Gossip, threads: Threads, named: Collection[PeerId]) -> dict[PeerId, Worth]:
+    """What our links are worth to us, each by the best that can be said of it."""
+    worth = dict.fromkeys(named, Worth.NAMED)
+    for said in (gossip.worth(), threads.worth()):
+        for peer, its in said.items():
+            worth[peer] = max(its, worth.get(peer, its))
+    return worth
 
 
 def _keep(tx: Tx, events: EventLog, batch: list[Heard]) -> bool:

@@ -45,7 +45,18 @@ from protocol.gossip import (
 from protocol.limits import MAX_RPC
 
 from .clock import Clock
-from .network.seam import Link, LinkChosen, LinkDown, LinkUp, Network, NetworkError, NotSpokenError, PeerId, Stream
+from .network.seam import (
+    Link,
+    LinkChosen,
+    LinkDown,
+    LinkUp,
+    Network,
+    NetworkError,
+    NotSpokenError,
+    PeerId,
+    Stream,
+    Worth,
+)
 from .policy import ip_of
 from .trail import Trail
 
@@ -149,6 +160,13 @@ class Gossip:
     def topics_of(self, peer: PeerId) -> tuple[str, ...]:
         """The divisions a peer carries, of those we know."""
         return tuple(d for d in categories.DIVISIONS if peer in self._router.subscribers(self._topic(d)))
+
+    def worth(self) -> dict[PeerId, Worth]:
+        """Of the peers gossip would miss: those in a mesh of ours, and those that lately were the first to bring
+        something."""
+        scores = self._router.scores(self._clock.steady())
+        found = {peer: Worth.USEFUL for peer, score in scores.items() if score.first > 0 <= score.total}
+        return found | {peer: Worth.MESH for topic in self._router.topics for peer in self._router.mesh(topic)}
 
     async def wait_subscriber(self, division: str) -> None:
         """Until a peer that carries the division is known."""

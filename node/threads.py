@@ -19,6 +19,7 @@ from protocol.message import Message
 from protocol.offer import Offer
 from protocol.terms import Route
 
+from .network.seam import Worth
 from .policy import routes_via
 from .store import ThreadRow, Tx
 
@@ -191,6 +192,15 @@ class Threads:
 
     def of_peer(self, peer: str) -> list[LiveThread]:
         return [live for live in self if peer in live.peers()]
+
+    def worth(self) -> dict[str, Worth]:
+        """Of transport peers that were seen in a thread; the ways back that somebody names do not count."""
+        found: dict[str, Worth] = {}
+        for live in self._by_id.values():
+            if live.peer is not None and found.get(live.peer) is not Worth.CONTRACT:
+                is_bound = any(talk.state is State.CONFIRMED for talk in live.thread.talks.values())
+                found[live.peer] = Worth.CONTRACT if is_bound else Worth.THREAD
+        return found
 
     def add(self, live: LiveThread) -> LiveThread:
         self._by_id[live.id] = live

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from random import SystemRandom
 from typing import Any
 
 import trio
@@ -24,6 +25,7 @@ from node.network.libp2p_tcp import Pipe
 from node.network.libp2p_yamux import PROTOCOL as YAMUX
 from node.network.libp2p_yamux import Yamux
 from node.network.links import LinkBook
+from node.network.places import Guest, Places
 from node.network.seam import DialError, Link, PeerId, StreamError
 from protocol.gossip import any_place
 
@@ -36,7 +38,13 @@ class Connection:
     pipe: Pipe
     peer: PeerId
     outbound: bool
+    since: float
+    """trio's time."""
     inbound_streams: int = 0
+
+    @property
+    def host(self) -> str:
+        return self.pipe.get_remote_address()[0]
 
 
 class _Wished:
@@ -75,6 +83,7 @@ class Connections:
     ) -> None:
         """`noise` is libp2p's transport; `on_stream` hears of streams that peers open."""
         self.book = LinkBook()
+        self.places = Places(SystemRandom(), limits.grace_seconds, private_subnets=limits.cap_private_addresses)
         self.closing = False
         self.peer_id = ours
         self._noise = noise
@@ -149,24 +158,46 @@ class Connections:
             with trio.fail_after(self._limits.handshake_seconds):
                 await agree_on(pipe, (NOISE,))
                 sealed = SealedPipe(pipe, await self._noise.secure_inbound(RawConnection(pipe, False)))
-                await agree_on(sealed, (YAMUX,))
+                if self._who_leaves_for(sealed) is not None:  # or who dials would believe in a link for a moment
+                    await agree_on(sealed, (YAMUX,))
         except BaseException:
             pipe.abort()
             raise
         return self._adopt(sealed, outbound=False)
 
     def _is_crowded(self, host: str) -> bool:
-        limits = self._limits
-        inbound = [each.pipe.get_remote_address()[0] for each in self._live.values() if not each.outbound]
-        # Who fills all places must not keep us from dialling: those we choose are not all one enemy.
-        places = limits.connections - min(limits.kept_for_dials, limits.connections // 5)
-        if self.closing or len(self._live) >= limits.connections or len(inbound) >= places:
+        if self.closing or self._is_over_its_part(host, [each.host for each in self._inbound()]):
             return True
-        if self._is_over_its_part(host, inbound):
-            return True
-        if self._handshakes.total() >= min(limits.handshakes, places - len(inbound)):
+        if self._handshakes.total() >= self._limits.handshakes:
             self._give_one_up()
         return False
+
+    def _inbound(self) -> list[Connection]:
+        return [each for each in self._live.values() if not each.outbound]
+
+    def _who_leaves_for(self, newcomer: SealedPipe) -> list[Connection] | None:
+        """Connections that must end so that this inbound one has a place, mostly none at all; None: it must go away
+        itself. Asked when a peer has proved who it is: a bare connection pushes nobody out."""
+        limits, inbound = self._limits, self._inbound()
+        # Who fills all places must not keep us from dialling: those we choose are not all one enemy.
+        places = limits.connections - min(limits.kept_for_dials, limits.connections // 5)
+        if len(inbound) < places and len(self._live) < limits.connections:
+            return []
+        if earlier := [each for each in inbound if each.peer == newcomer.peer]:
+            return earlier  # it comes again, and takes the place it has
+        chosen = {each.peer for each in self._live.values() if each.outbound}
+        guests = [Guest(each.peer, each.host, each.since, each.peer in chosen) for each in inbound]
+        host, _port = newcomer.pipe.get_remote_address()
+        leaver = self.places.who_leaves(guests, Guest(newcomer.peer, host, trio.current_time()))
+        return None if leaver is None else self.of(leaver)
+
+    def _make_room(self, leaving: list[Connection], newcomer: PeerId) -> None:
+        for connection in leaving:
+            if connection.peer != newcomer:
+                self._counts["links_made_room"] += 1
+                self.places.has_left(connection.peer, trio.current_time())
+            connection.yamux.go_away()
+            self._forget(connection)
 
     def _give_one_up(self) -> None:
         """The oldest handshake from where most come: an honest one takes a few round trips, and who says nothing from
@@ -197,19 +228,26 @@ class Connections:
         )
 
     def _adopt(self, sealed: SealedPipe, *, outbound: bool) -> Connection | None:
-        """Enter a finished connection in our books; whoever adopts it must `_attend` to it. None if it has ended."""
+        """Enter a finished connection in our books; whoever adopts it must `_attend` to it. None if it has ended, or
+        there is no place for it."""
         pipe = sealed.pipe
         if pipe.is_closed or self.closing or sealed.peer == self.peer_id:
             pipe.abort()
             return None
+        leaving = [] if outbound else self._who_leaves_for(sealed)
+        if leaving is None:
+            self._counts["newcomers_refused"] += 1
+            pipe.abort()
+            return None
         yamux = Yamux(sealed, outbound, self._make_stream)
-        connection = Connection(yamux, pipe, sealed.peer, outbound)
+        connection = Connection(yamux, pipe, sealed.peer, outbound, trio.current_time())
         yamux.on_stream = partial(self._on_stream, connection)
         self._counts["connections_dialled" if outbound else "connections_accepted"] += 1
         self._live[yamux] = connection
         for superfluous in self.of(connection.peer)[: -self._limits.connections_per_peer]:
             superfluous.pipe.abort()
         self.book.up(Link(connection.peer, outbound, pipe.remote))
+        self._make_room(leaving, connection.peer)
         return connection
 
     def _make_stream(self, yamux: Yamux, number: int, ours: bool) -> Libp2pStream:

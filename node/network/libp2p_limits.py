@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from node.network.places import GRACE_SECONDS
+
 
 @dataclass(frozen=True)
 class NetLimits:
@@ -16,6 +18,7 @@ class NetLimits:
     handshakes_per_address: int = 8  # under way at once from one public address
     cap_private_addresses: bool = False  # a LAN or a test mesh shares few addresses, and is trusted more
     streams_per_peer: int = 256  # as many as yamux lets either side open
+    grace_seconds: float = GRACE_SECONDS  # after it a link may have to make room for a newcomer; see places.py
     handshake_seconds: float = 10.0
     dial_seconds: float = 10.0
     negotiate_seconds: float = 10.0

@@ -16,7 +16,7 @@ from node.network.libp2p_negotiate import agree_on
 from node.network.libp2p_stream import Libp2pStream, LibraryStream, open_on
 from node.network.libp2p_tcp import connect
 from node.network.links import serve_stream
-from node.network.seam import Address, DialError, Handler, Link, LinkEvent, PeerId, Stream, StreamError
+from node.network.seam import Address, Appraise, DialError, Handler, Link, LinkEvent, PeerId, Stream, StreamError
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,9 @@ class Libp2pNetwork:
     @property
     def addresses(self) -> tuple[Address, ...]:
         return self._addresses
+
+    def appraise_links(self, appraise: Appraise) -> None:
+        self._connections.places.appraise = appraise
 
     def links(self) -> tuple[Link, ...]:
         return self._connections.book.all()

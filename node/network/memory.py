@@ -19,8 +19,10 @@ from node.network.address import parse_address, parse_dialable
 from node.network.groups import raise_single
 from node.network.links import LinkBook, serve_stream
 from node.network.memory_link import Conditions, MemoryLink, MemoryStream, Tap, Wire
+from node.network.places import GRACE_SECONDS, Guest, Places
 from node.network.seam import (
     Address,
+    Appraise,
     DialError,
     Handler,
     Link,
@@ -58,12 +60,19 @@ class MemoryWorld:
 
     @asynccontextmanager
     async def open_network(
-        self, identity: bytes | str, *, address: Address | None = None, listening: bool = True
+        self,
+        identity: bytes | str,
+        *,
+        address: Address | None = None,
+        listening: bool = True,
+        inbound: int | None = None,
+        grace: float = GRACE_SECONDS,
     ) -> AsyncIterator[Network]:
         """A node's door to this world. `identity` is an Ed25519 seed, or any name, which stands for one.
 
         Without `address` (as `/ip4/10.0.0.7/tcp/4001`), each identity has one of its own that survives restarts. Not
-        listening, it cannot be dialled. Raises ListenError when the address or the identity is in use."""
+        listening, it cannot be dialled. `inbound` places are for links that others make, by default any number; after
+        `grace` seconds one may have to make room. Raises ListenError when the address or the identity is in use."""
         ours = self.peer_id(identity)
         if address is None:
             home = self._homes.setdefault(ours, f"/ip4/10.{_spread(len(self._homes) + 1)}/tcp/4001")
@@ -77,7 +86,15 @@ class MemoryWorld:
         failure: Exception | None = None
         try:
             async with trio.open_nursery() as nursery:
-                network = self._running[ours] = MemoryNetwork(self, ours, home, listening, nursery)
+                network = self._running[ours] = MemoryNetwork(
+                    self,
+                    ours,
+                    home,
+                    listening,
+                    nursery,
+                    inbound,
+                    Places(random.Random(f"{self._seed} {ours} places"), grace),
+                )
                 if listening:
                     self._listening[home] = network
                 try:
@@ -173,7 +190,16 @@ class MemoryWorld:
 class MemoryNetwork:
     """The seam in memory. Made by `MemoryWorld.open_network`."""
 
-    def __init__(self, world: MemoryWorld, ours: PeerId, home: str, listening: bool, nursery: trio.Nursery) -> None:
+    def __init__(
+        self,
+        world: MemoryWorld,
+        ours: PeerId,
+        home: str,
+        listening: bool,
+        nursery: trio.Nursery,
+        most_inbound: int | None,
+        places: Places,
+    ) -> None:
         self._world = world
         self._ours = ours
         self.home = home
@@ -182,7 +208,9 @@ class MemoryNetwork:
         self._tasks: set[trio.CancelScope] = set()
         self._book = LinkBook()
         self._links: dict[PeerId, tuple[MemoryLink, MemoryNetwork]] = {}
-        self._inbound: Counter[PeerId] = Counter()
+        self._inbound_streams: Counter[PeerId] = Counter()
+        self._most_inbound = most_inbound
+        self._places = places
         self._handlers: dict[str, Handler] = {}
         self._dialling: dict[PeerId, trio.Lock] = {}
         self._counts: Counter[str] = Counter()
@@ -198,6 +226,9 @@ class MemoryNetwork:
 
     def serve(self, protocol: str, handler: Handler) -> None:
         self._handlers[protocol] = handler
+
+    def appraise_links(self, appraise: Appraise) -> None:
+        self._places.appraise = appraise
 
     def links(self) -> tuple[Link, ...]:
         return self._book.all()
@@ -243,6 +274,8 @@ class MemoryNetwork:
         if found.peer_id != peer:
             raise DialError(f"no link to {transport}: {found.peer_id} is there, not {peer}")
         if peer not in self._links:  # else both dialled at once: one link serves, and now it is of our choosing too
+            if not found.make_room_for(self):
+                raise DialError(f"{transport} hung up: it has no place for one more")
             link = self._world.join(self, found)
             self._links[peer] = (link, found)
             self.spawn(link.run)
@@ -275,6 +308,28 @@ class MemoryNetwork:
 
     # What the world and the other networks do to this one; nothing here waits.
 
+    def make_room_for(self, newcomer: "MemoryNetwork") -> bool:
+        """Hang up on somebody if all inbound places are taken. False: on nobody, and there is none for the newcomer."""
+        guests = [
+            Guest(peer, _host_of(other.home), link.since, chosen=self._is_chosen(peer))
+            for peer, (link, other) in self._links.items()
+            if link.ends[1] == self._ours
+        ]
+        if self._most_inbound is None or len(guests) < self._most_inbound:
+            return True
+        now = trio.current_time()
+        leaver = self._places.who_leaves(guests, Guest(newcomer.peer_id, _host_of(newcomer.home), now))
+        if leaver is None:
+            self._counts["newcomers_refused"] += 1
+            return False
+        self._counts["links_made_room"] += 1
+        self._places.has_left(leaver, now)
+        self._links[leaver][0].break_off()
+        return True
+
+    def _is_chosen(self, peer: PeerId) -> bool:
+        return any(link.peer == peer and link.outbound for link in self._book.all())
+
     def accept(self, dialler: "MemoryNetwork", link: MemoryLink) -> None:
         self._links[dialler.peer_id] = (link, dialler)
         self._counts["connections_accepted"] += 1
@@ -285,7 +340,7 @@ class MemoryNetwork:
         """A peer wishes for a stream."""
         peer, protocol = link.other(self._ours), theirs.protocol
         handler = self._handlers.get(protocol)
-        if handler is None or self._inbound[peer] >= _STREAMS_PER_LINK:
+        if handler is None or self._inbound_streams[peer] >= _STREAMS_PER_LINK:
             self._counts["streams_refused"] += 1
             if handler is None:
                 link.carry(self._ours, 0, theirs.refused)
@@ -299,11 +354,11 @@ class MemoryNetwork:
         self.spawn(self._serve, handler, ours)
 
     async def _serve(self, handler: Handler, stream: MemoryStream) -> None:
-        self._inbound[stream.peer] += 1
+        self._inbound_streams[stream.peer] += 1
         try:
             await serve_stream(handler, stream, self._counts)
         finally:
-            self._inbound[stream.peer] -= 1
+            self._inbound_streams[stream.peer] -= 1
 
     def lost(self, peer: PeerId, link: MemoryLink) -> None:
         if peer in self._links and self._links[peer][0] is link:
@@ -340,6 +395,10 @@ async def _break_if_held(link: MemoryLink, seconds: float) -> None:
     await trio.sleep(seconds)
     if link.is_held:
         link.break_off()
+
+
+def _host_of(home: Address) -> str:
+    return parse_address(home).host
 
 
 def _spread(number: int) -> str:

@@ -106,6 +106,7 @@ class MemoryLink:
         tap: Tap | None = None,
     ) -> None:
         self.ends = (dialler, accepter)
+        self.since = trio.current_time()
         self.tap = tap
         self.wires = wires
         self.broken = False

@@ -8,10 +8,11 @@ A peer is named by the text form of its peer id (base58 of the identity multihas
 An address is a multiaddr that ends in `/p2p/<peer id>`.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from enum import IntEnum
+from typing import Protocol, TypeAlias
 
 import trio
 
@@ -68,6 +69,24 @@ class LinkChosen:
 
 
 LinkEvent = LinkUp | LinkChosen | LinkDown
+
+
+class Worth(IntEnum):
+    """What we would miss without a link, from nothing to what is never given up for a stranger."""
+
+    NOTHING = 0
+    USEFUL = 1
+    """It lately brought something nobody else had brought."""
+    THREAD = 2
+    """We have an offer with this peer, made or heard."""
+    MESH = 3
+    CONTRACT = 4
+    NAMED = 5
+    """Our person named it: to join, as a static peer, as a mailbox."""
+
+
+Appraise: TypeAlias = Callable[[], Mapping[PeerId, Worth]]
+"""What linked peers are worth at the moment; who is not in it, nothing. Asked only when a place must be made free."""
 
 
 class Stream(Protocol):
@@ -127,6 +146,10 @@ class Network(Protocol):
 
     async def hang_up(self, peer: PeerId) -> None:
         """Drop the link to this peer, if there is one. What the peer has not read yet may be lost."""
+
+    def appraise_links(self, appraise: Appraise) -> None:
+        """Whom to spare when all inbound places are taken and a newcomer gets somebody's; the rule is in places.py.
+        Those we dialled are safe without it."""
 
     def links(self) -> tuple[Link, ...]: ...
 

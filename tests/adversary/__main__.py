@@ -17,6 +17,8 @@ import structlog
 import trio
 from trio.testing import MockClock
 
+from node.network.places import GRACE_SECONDS
+
 from . import mesh_attacks, node_attacks, process_attacks, transport_attacks, wire_attacks
 from .figures import Figure
 
@@ -55,6 +57,8 @@ def attacks(long: bool) -> dict[str, list[Attack]]:
         "T7": [
             real(transport.idle_and_slow, 300, 50, 1),
             real(transport.idle_and_slow, 300, 50, 12),
+            real(transport.silent_links, 128, 16),
+            *size([], [real(transport.silent_links, 128, 128, GRACE_SECONDS + 1)]),
             real(transport.visitors, 600),
         ],
         "T8": [virtual(node.memory, size(1, 4), size(10, 60))],

@@ -102,6 +102,12 @@ async def test_connections_that_want_nothing(addresses: int) -> None:
 
 
 @pytest.mark.live
+async def test_links_that_are_never_used() -> None:
+    """Mallory holds 31 of 32 places from four subnets: three from elsewhere have a place at once, and keep it."""
+    expect(await transport_attacks.silent_links(32, 4, idle=60, slow=10))
+
+
+@pytest.mark.live
 async def test_a_process_lives_through_mutants() -> None:
     """On gossip and on every direct protocol; then it answers who asks how it does."""
     expect(await process_attacks.mutants(3))

@@ -3,7 +3,7 @@
 import functools
 import hashlib
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from node.network.address import parse_address
-from node.network.libp2p import open_libp2p_network
+from node.network.libp2p import NetLimits, open_libp2p_network
 from node.network.memory import MemoryWorld
 from node.network.seam import (
     DialError,
@@ -25,6 +25,7 @@ from node.network.seam import (
     NotSpokenError,
     Stream,
     StreamError,
+    Worth,
 )
 
 ECHO, HOLD, KEEP = "/test/echo/1", "/test/hold/1", "/test/keep/1"
@@ -40,6 +41,9 @@ class Memory:
 
     open_at = open
 
+    def open_small(self, name: str, inbound: int, grace: float) -> AbstractAsyncContextManager[Network]:
+        return self.world.open_network(name, inbound=inbound, grace=grace)
+
 
 class Libp2p:
     def open(self, name: str, address: str | None = None) -> AbstractAsyncContextManager[Network]:
@@ -48,6 +52,11 @@ class Libp2p:
 
     def open_at(self, name: str, address: str) -> AbstractAsyncContextManager[Network]:
         return open_libp2p_network(seed=hashlib.sha256(name.encode()).digest(), listen=[address])
+
+    def open_small(self, name: str, inbound: int, grace: float) -> AbstractAsyncContextManager[Network]:
+        limits = NetLimits(connections=inbound + 1, kept_for_dials=1, grace_seconds=grace)
+        seed = hashlib.sha256(name.encode()).digest()
+        return open_libp2p_network(seed=seed, listen=["/ip4/127.0.0.1/tcp/0"], limits=limits)
 
 
 World = Memory | Libp2p
@@ -706,3 +715,52 @@ async def test_leaving_is_quick_while_handlers_run(world: World, clock: object) 
             await alice.open_stream(bob.peer_id, HOLD)
             await held.next()
     assert trio.current_time() - started < 4
+
+
+@within(20)
+async def test_when_all_places_are_taken_the_one_of_no_use_makes_room(world: World, clock: object) -> None:
+    """Bob has ten places. He needs Carol, nine others said nothing since they came, and Alice is where he dialled. Dave
+    comes, and one of the nine is gone; who was hung up on comes back and is refused: it would push out the next."""
+    async with AsyncExitStack() as stack:
+        open_here = stack.enter_async_context
+        bob = await open_here(world.open_small("bob", inbound=10, grace=0.0))
+        alice, carol, dave = [await open_here(world.open(name)) for name in ("alice", "carol", "dave")]
+        silent = [await open_here(world.open(f"silent {number}")) for number in range(9)]
+        await bob.dial(alice.addresses[0])
+        for guest in (carol, *silent):
+            await guest.dial(bob.addresses[0])
+        bob.appraise_links(lambda: {carol.peer_id: Worth.MESH})
+        watchers = {guest.peer_id: await open_here(guest.watch_links()) for guest in silent}
+        watcher = await open_here(bob.watch_links())
+        for _ in range(11):
+            await watcher.receive()
+        await dave.dial(bob.addresses[0])
+        gone = {
+            event.peer for event in [await watcher.receive(), await watcher.receive()] if isinstance(event, LinkDown)
+        }
+        there = {link.peer for link in bob.links()}
+        assert {alice.peer_id, carol.peer_id, dave.peer_id} < there
+        (left,) = [guest for guest in silent if guest.peer_id not in there]
+        assert gone == {left.peer_id}
+        await wait_down(watchers[left.peer_id], bob.peer_id)
+        with pytest.raises(DialError):
+            await left.dial(bob.addresses[0])
+        counted = bob.statistics()
+        assert (counted["links_made_room"], counted["newcomers_refused"]) == (1, 1)
+
+
+@within(20)
+async def test_when_all_places_are_taken_by_those_we_need_a_newcomer_goes_away(world: World, clock: object) -> None:
+    """Our person named all four; then none of them did any harm by staying."""
+    async with AsyncExitStack() as stack:
+        open_here = stack.enter_async_context
+        bob = await open_here(world.open_small("bob", inbound=4, grace=0.0))
+        friends = [await open_here(world.open(f"friend {number}")) for number in range(4)]
+        for friend in friends:
+            await friend.dial(bob.addresses[0])
+        bob.appraise_links(lambda: {friend.peer_id: Worth.NAMED for friend in friends})
+        mallory = await open_here(world.open("mallory"))
+        with pytest.raises(DialError):
+            await mallory.dial(bob.addresses[0])
+        assert {link.peer for link in bob.links()} == {friend.peer_id for friend in friends}
+        assert bob.statistics()["newcomers_refused"] == 1
