@@ -16,7 +16,9 @@ ScenarioFile = Annotated[Path, typer.Argument(metavar="FILE", help="A scenario (
 
 def up(
     nodes: Annotated[int, typer.Option("--nodes", metavar="N", help="How many.")] = 8,
-    vendors: Annotated[int, typer.Option("--vendors", metavar="N", help="How many of them sell.")] = 3,
+    vendors: Annotated[
+        int | None, typer.Option("--vendors", metavar="N", help="How many of them sell (3, or one of three).")
+    ] = None,
     memory: Annotated[bool, typer.Option("--memory", help="In one process, on a network in memory (default).")] = False,
     libp2p: Annotated[bool, typer.Option("--libp2p", help="In one process, on libp2p over loopback.")] = False,
     process: Annotated[bool, typer.Option("--process", help="Each in a process of its own, over loopback.")] = False,
@@ -64,7 +66,10 @@ def up(
     elif once:
         raise usage("once", "--once ends with the scenario, and there is none", "Add --scenario FILE.")
     else:
-        story = plan(nodes, vendors, topology, delay=delay, loss=loss, partition=partition, seed=seed or 1)
+        sell = min(3, nodes // 3) if vendors is None else vendors
+        story = plan(nodes, sell, topology, delay=delay, loss=loss, partition=partition, seed=seed or 1)
+    if kind is not Kind.MEMORY and (fault := story.needs_memory) is not None:
+        raise usage("kind", f"{fault}: only the network in memory has that", f"Leave out --{kind}.")
     raise typer.Exit(run(Wanted(story, kind, keep, as_json, once)))
 
 

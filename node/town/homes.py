@@ -1,7 +1,7 @@
 """Homes for the nodes of a town: each is talked to by the ordinary commands, `intentcast ask --home FOLDER/alice`."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -70,11 +70,12 @@ class HomeStage(TownStage):
         self._homes: dict[str, Home] = {}
         town.beside = self._receive_guests
 
-    async def enter(self, name: str, spec: NodeSpec) -> None:
+    async def enter(self, name: str, spec: NodeSpec, join: Sequence[str]) -> None:
         home = self._homes[name] = make_home(self.folder, name, spec, seeded=True)
         await self._open(
             name,
             spec,
+            join,
             path=home.path / "node.db",
             archive=Archive(home.path / FOLDER),
             catalogue_file=home.path / CATALOGUE,

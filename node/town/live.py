@@ -1,5 +1,6 @@
 """`intentcast mesh up`: a mesh one can look at and talk to, until Ctrl-C. Nothing of it stays behind."""
 
+import os
 import signal
 import sys
 import time
@@ -18,7 +19,7 @@ from node.network.groups import raise_single
 from node.trouble import Exit, Trouble
 
 from .homes import NET, HomeStage, write_mesh_file
-from .play import Moment, Outcome, Play, Stage
+from .play import Actor, Moment, Outcome, Play, Stage
 from .processes import NodeProcess, open_folder, troupe
 from .remote import ProcessStage
 from .scenario import Scenario
@@ -27,7 +28,11 @@ from .town import open_real_town, open_town
 LOOK_EVERY: Final = 1.0
 """Seconds between two looks at all nodes."""
 
-STOP_SECONDS: Final = 5.0
+COMING_AT_ONCE: Final = 8
+"""Nodes that start at the same time: on links with a delay most of it is waiting."""
+
+PROCESSES_AT_ONCE: Final = 2 * (os.cpu_count() or 1)
+"""Each imports for a second or two of one core: more at a time would only make all of them late."""
 
 
 class Kind(StrEnum):
@@ -151,18 +156,16 @@ class _Show:
     async def run(self) -> int:
         """Bring everybody in, play what is to be played, and show how they are. Gives the exit code."""
         scenario = self._wanted.scenario
-        if self._stage.world is None and scenario.weather.conditions != type(scenario.weather.conditions)():
-            raise Trouble(
-                "no_weather", "delay and loss need the network in memory", "Leave out --process and --libp2p."
-            )
         play = Play(scenario, self._stage, self._tell)
         write_mesh_file(self._folder, self._roles)
-        await play.enter_all()
+        await self._bring_in(play)
         self._say_ready()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch)
             if scenario.steps or scenario.holds:
-                self._tell_outcome(outcome := await play.run())
+                outcome = await play.run()
+                if scenario.holds:
+                    self._tell_outcome(outcome)
                 if self._wanted.once:
                     await self._look()
                     nursery.cancel_scope.cancel()
@@ -170,11 +173,23 @@ class _Show:
             await trio.sleep_forever()
         raise AssertionError("it is cancelled, or has returned")
 
+    async def _bring_in(self, play: Play) -> None:
+        coming = sum(not spec.absent for spec in self._wanted.scenario.nodes.values())
+        at_once = PROCESSES_AT_ONCE if self._wanted.kind is Kind.PROCESS else COMING_AT_ONCE
+        came: list[str] = []
+        with console(stderr=True).status("Starting ...") as status:  # nothing where nobody looks
+
+            def told(name: str) -> None:
+                came.append(name)
+                status.update(f"Starting: {len(came)} of {coming} nodes are there")
+
+            await play.enter_side_by_side(at_once, told)
+
     def _say_ready(self) -> None:
         seconds = round(time.monotonic() - self._began, 2)
         nodes = [
             {"name": name, "role": self._roles[name], "home": str(self._folder / name), "peer_id": actor.peer_id}
-            for name, actor in self._stage.actors.items()
+            for name, actor in in_order(self._stage, self._roles)
         ]
         if self._wanted.as_json:
             print_json({"event": "ready", "folder": str(self._folder), "seconds": seconds, "nodes": nodes})
@@ -240,11 +255,21 @@ class _Show:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for name in COLUMNS:
             table.add_column(name, justify="left" if name in ("node", "role") else "right", no_wrap=True)
-        for row in self._last:
+        around = 5 + len(self._told)  # head, its line, a blank one, the foot, and the cursor's
+        shown, left_out = fitting(self._last, max(3, console().height - around))
+        for row in shown:
             table.add_row(*map(Text, row.cells))
-        foot = f"{self._folder}   this process is {round(1000 * self._late)} ms late"
+        more = f"{left_out} more do not fit here   " if left_out else ""
+        foot = f"{more}{self._folder}   this process is {round(1000 * self._late)} ms late"
         told = [Text(clean(f"{moment.at:8.1f} s  {moment.words}")) for moment in self._told]
         return Group(table, *told, Text(foot, style="dim"))
+
+
+def fitting(rows: list[Row], most: int) -> tuple[list[Row], int]:
+    """Those that fit into so many lines, and how many do not: the last of the people who are up go first."""
+    ranked = sorted(range(len(rows)), key=lambda number: (rows[number].role == "person" and rows[number].up, number))
+    kept = sorted(ranked[:most])
+    return [rows[number] for number in kept], len(rows) - len(kept)
 
 
 async def rows_of(stage: Stage, roles: dict[str, str]) -> list[Row]:
@@ -261,7 +286,12 @@ async def rows_of(stage: Stage, roles: dict[str, str]) -> list[Row]:
     for one in latest:
         first[one["intent"]] = min(one["at"], first.get(one["intent"], one["at"]))
     newest = max(first, key=lambda intent: first[intent], default=None)
-    return [_row(name, roles[name], statuses.get(name), newest, first) for name in stage.actors]
+    return [_row(name, roles[name], statuses.get(name), newest, first) for name, _ in in_order(stage, roles)]
+
+
+def in_order(stage: Stage, roles: dict[str, str]) -> list[tuple[str, Actor]]:
+    """Who has come, in the order of the scenario and not of arrival."""
+    return [(name, stage.actors[name]) for name in roles if name in stage.actors]
 
 
 def _row(name: str, role: str, status: dict[str, Any] | None, newest: str | None, first: dict[str, float]) -> Row:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from node.trouble import usage
 
-from .scenario import MAX_NODES, Scenario, scenario_of
+from .scenario import MAX_NODES, Scenario, read_share, read_span, scenario_of
 
 MARKET: Final = "market"
 """The first node: everybody finds everybody there, and mail can lie there."""
@@ -16,6 +16,9 @@ DIVISION: Final = "mobility"
 
 STARTS: Final = 3
 """Nodes that one of a random mesh starts from."""
+
+
+EXAMPLES: Final = {"delay": "80ms", "loss": "5%"}
 
 
 def plan(
@@ -40,10 +43,17 @@ def plan(
         table[f"vendor-{number}"] = {"sells": {"price": f"{40 + 3 * number}.00"}}
     for name, join in _starts(list(table), topology, seed).items():
         table[name]["join"] = join
-    weather = {name: said for name, said in (("delay", delay), ("loss", loss)) if said is not None}
+    weather: dict[str, str] = {}
+    for flag, said, read in (("delay", delay, read_span), ("loss", loss, read_share)):
+        if said is not None:
+            try:
+                read(said)
+            except ValueError as wrong:
+                raise usage(flag, f"--{flag}: {wrong}", f"Such as --{flag} {EXAMPLES[flag]}.") from None
+            weather[flag] = said
     steps = _partition(partition) if partition is not None else []
     story = f"{nodes} nodes, {vendors} of them vendors."
-    return scenario_of({"story": story, "seed": seed, "weather": weather, "nodes": table, "steps": steps}, "mesh up")
+    return scenario_of({"story": story, "seed": seed, "weather": weather, "nodes": table, "steps": steps}, "the flags")
 
 
 def _starts(names: list[str], topology: str, seed: int) -> dict[str, list[str]]:
@@ -90,7 +100,7 @@ def _partition(text: str) -> list[dict[str, Any]]:
     """`a,b|c@30s`, or `a,b|c@30s-90s` to heal it. Raises Trouble."""
     groups, at, when = text.partition("@")
     start, dash, end = when.partition("-")
-    if not at or not groups or not start or (dash and not end):
+    if not at or not all(group.strip() for group in groups.split("|")) or not start or (dash and not end):
         hint = "Write person-1,person-2|vendor-1@30s, or ...@30s-90s to heal it. Who is not named is one more group."
         raise usage("partition", f"--partition {text!r} does not say who is parted, and when", hint)
     parts = [[name.strip() for name in group.split(",")] for group in groups.split("|")]

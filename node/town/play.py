@@ -4,7 +4,7 @@ Everything goes through desks, as people's commands do: the same scenario plays 
 screen, and on nodes in processes of their own.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -82,8 +82,8 @@ class Stage(Protocol):
     def world(self) -> MemoryWorld | None:
         """Whose weather can be made; None: there is none."""
 
-    async def enter(self, name: str, spec: NodeSpec) -> None:
-        """A node of the scenario comes for the first time."""
+    async def enter(self, name: str, spec: NodeSpec, join: Sequence[str]) -> None:
+        """A node of the scenario comes for the first time, and starts from these."""
 
     def set_clock(self, name: str, skew: float) -> None: ...
 
@@ -146,10 +146,39 @@ class Play:
         return self.outcome
 
     async def enter_all(self) -> None:
-        """Those come who are there from the beginning, if they have not come yet."""
+        """Those come who are there from the beginning, if they have not come yet: one after the other, so that in
+        virtual time they come alike each time."""
         for name, spec in self._scenario.nodes.items():
             if not spec.absent and name not in self._stage.actors:
                 await self._enter(name)
+
+    async def enter_side_by_side(self, at_once: int, came: Callable[[str], None]) -> None:
+        """The same, so many at a time, each as soon as those are there whom it starts from. `came` is told of each.
+        Raises Trouble: the first, and nobody else comes then."""
+        here = {name: trio.Event() for name, spec in self._scenario.nodes.items() if not spec.absent}
+        limit = trio.CapacityLimiter(at_once)
+        failed: list[Trouble] = []
+
+        async def enter(name: str) -> None:
+            spec = self._scenario.nodes[name]
+            for other in (*self._scenario.starts_from(name), *spec.mailboxes):
+                if other in here:
+                    await here[other].wait()
+            try:
+                async with limit:
+                    await self._enter(name)
+            except Trouble as trouble:
+                failed.append(trouble)
+                nursery.cancel_scope.cancel()
+                return
+            here[name].set()
+            came(name)
+
+        async with trio.open_nursery() as nursery:
+            for name in here:
+                nursery.start_soon(enter, name)
+        if failed:
+            raise failed[0]
 
     def _tell(self, words: str) -> None:
         moment = Moment(trio.current_time() - self._began, words)
@@ -157,7 +186,7 @@ class Play:
         self._told(moment)
 
     async def _enter(self, name: str) -> None:
-        await self._stage.enter(name, self._scenario.nodes[name])
+        await self._stage.enter(name, self._scenario.nodes[name], self._scenario.starts_from(name))
         status = await self._stage.actors[name].desk.status()
         self._keys[name] = status["vendor"]
 
@@ -432,6 +461,8 @@ def _words(step: say.Does) -> str:
     does, who = said.pop("does"), said.pop("who", None)
     if isinstance(step, say.Wait):
         return f"waited for {step.words}"
+    if isinstance(step, say.Partition):
+        return f"parted {' | '.join(', '.join(group) for group in step.groups)} | the others"
     rest = " ".join(f"{name} {value}" for name, value in said.items())
     words = " ".join(filter(None, (who, does, rest)))
     return f"{words}: refused ({step.refused})" if step.refused else words
@@ -458,16 +489,15 @@ class TownStage:
     def world(self) -> MemoryWorld | None:
         return self.town.world
 
-    async def enter(self, name: str, spec: NodeSpec) -> None:
-        await self._open(name, spec)
+    async def enter(self, name: str, spec: NodeSpec, join: Sequence[str]) -> None:
+        await self._open(name, spec, join)
 
-    async def _open(self, name: str, spec: NodeSpec, **more: Any) -> None:
+    async def _open(self, name: str, spec: NodeSpec, join: Sequence[str], **more: Any) -> None:
         neighbours = self.town.neighbours
-        join = None if spec.join is None else tuple(neighbours[other] for other in spec.join)
         text = catalogue_text(name, spec)
         await self.town.open(
             name,
-            join=join,
+            join=tuple(neighbours[other] for other in join),
             meeting=spec.meeting,
             mailbox=spec.mailbox,
             mailboxes=tuple(neighbours[other].address for other in spec.mailboxes),

@@ -1,5 +1,6 @@
 """Nodes as processes of their own: ordinary `intentcast up`, started, watched, and ended with whoever started them."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -16,6 +17,9 @@ from typing import IO, Any, Final
 
 from node.cli.client import Client
 from node.trouble import Trouble, refused
+
+ALIVE: Final = "alive"
+"""In a temporary folder; locked as long as whoever made it lives."""
 
 STOP_SECONDS: Final = 5.0
 """For a node to say goodbye, before it is killed."""
@@ -102,11 +106,16 @@ def troupe(processes: Sequence[NodeProcess]) -> Iterator[None]:
 
 @contextmanager
 def open_folder(keep: Path | None, prefix: str) -> Iterator[Path]:
-    """A folder for homes. Without `keep` a temporary one, gone afterwards. Raises Trouble."""
+    """A folder for homes. Without `keep` a temporary one, gone afterwards: if this process is killed, the next one
+    takes it away. Raises Trouble."""
     if keep is None:
+        _take_away_dead(prefix)
         folder = Path(tempfile.mkdtemp(prefix=prefix))
         try:
-            yield folder
+            with open(folder / f".{ALIVE}", "wb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                os.rename(file.name, folder / ALIVE)  # nobody finds it before it is locked
+                yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return
@@ -115,6 +124,14 @@ def open_folder(keep: Path | None, prefix: str) -> Iterator[Path]:
         raise refused("keep", f"{keep} is not an empty directory", "Name a new directory with --keep.")
     keep.mkdir(mode=0o700, parents=True, exist_ok=True)
     yield keep
+
+
+def _take_away_dead(prefix: str) -> None:
+    """Folders whose maker holds no lock any more: it was killed, and could not tidy up."""
+    for alive in Path(tempfile.gettempdir()).glob(f"{prefix}*/{ALIVE}"):
+        with suppress(OSError), open(alive, "rb") as file:  # another user's, or its maker still lives
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(alive.parent, ignore_errors=True)
 
 
 def log_of(home: Path) -> Path:

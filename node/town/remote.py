@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -143,11 +143,10 @@ class ProcessStage:
     def actors(self) -> Mapping[str, ProcessActor]:
         return self._actors
 
-    async def enter(self, name: str, spec: NodeSpec) -> None:
+    async def enter(self, name: str, spec: NodeSpec, join: Sequence[str]) -> None:
         if spec.skew:
             raise Trouble("no_clock", f"{name}: a clock can be wrong on the network in memory only")
         home = make_home(self.folder, name, spec, seeded=False)
-        join = list(self._actors)[:1] if spec.join is None else spec.join
         flags = [word for other in join for word in ("--join", self._actors[other].address)]
         flags += [word for other in spec.mailboxes for word in ("--mailboxes", self._actors[other].address)]
         flags += [word for division in spec.divisions for word in ("--division", division)]

@@ -341,6 +341,24 @@ class Scenario(BaseModel):
             before.add(name)
         return self
 
+    def starts_from(self, name: str) -> list[str]:
+        """Whom a node joins when it comes: those it names, or else the first that is there from the beginning."""
+        named = self.nodes[name].join
+        if named is not None:
+            return named
+        first = [other for other, spec in self.nodes.items() if not spec.absent][:1]
+        return [other for other in first if other != name]
+
+    @property
+    def needs_memory(self) -> str | None:
+        """What of it only the network in memory can do, in words; None: nothing."""
+        if self.weather != Weather():
+            return "weather"
+        if skewed := next((name for name, spec in self.nodes.items() if spec.skew), None):
+            return f"the clock of {skewed}"
+        steps = (step.does for step in self.steps if isinstance(step, Partition | Heal | Change | SetClock | Sleep))
+        return next(steps, None)
+
     def _check(self, name: str, where: str) -> None:
         if name not in self.nodes:
             near = difflib.get_close_matches(name, self.nodes, n=1, cutoff=0.5)
@@ -401,8 +419,10 @@ def scenario_of(table: dict[str, Any], where: str) -> Scenario:
         first = wrong.errors(include_url=False)[0]
         path = " ".join(str(part + 1) if isinstance(part, int) else part for part in first["loc"])
         said = str(first["msg"]).removeprefix("Value error, ")
+        if first["type"] == "union_tag_invalid":
+            said = f"does = {first['ctx']['tag']!r} is none of {first['ctx']['expected_tags'].replace(chr(39), '')}"
         raise _wrong(where, f"{path}: {said}" if path else said) from None
 
 
 def _wrong(where: str, what: str) -> Trouble:
-    return usage("scenario", f"{where}: {what}", "node/town/README.md has the whole format on one page.")
+    return usage("scenario", f"{where}: {what}", "One to begin with: intentcast mesh scenario first-deal")

@@ -67,7 +67,12 @@ def mesh(place: Path, *flags: str) -> Iterator[dict[str, Any]]:
         process.kill()
         process.communicate()
     assert list(place.iterdir()) == []
-    assert not [entry for entry in Path("/proc").iterdir() if str(place) in command_line(entry)]
+    assert running_in(place) == []
+
+
+def running_in(place: Path) -> list[Path]:
+    """Processes whose command names this place."""
+    return [entry for entry in Path("/proc").iterdir() if str(place) in command_line(entry)]
 
 
 def command_line(entry: Path) -> str:
@@ -136,6 +141,41 @@ def test_a_scenario_is_played_on_the_screen(place: Path) -> None:
     assert list(place.iterdir()) == []
 
 
+def test_faults_of_the_network_are_refused_where_there_are_none(place: Path) -> None:
+    """At once, and not when their time has come."""
+    for flags in (["--libp2p", "--partition", "person-1@9m"], ["--process", "--delay", "80ms"]):
+        done = subprocess.run(
+            [*COMMAND, "mesh", "up", *flags],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**os.environ, "TMPDIR": str(place)},
+        )
+        assert (done.returncode, done.stdout) == (Exit.USAGE, "")
+        assert f"Leave out {flags[0]}." in done.stderr
+
+
+def test_what_a_killed_mesh_left_is_taken_away_by_the_next(place: Path) -> None:
+    """After kill -9 its nodes end by themselves, and its folder goes when another mesh starts; that of a mesh that
+    lives stays."""
+    env = {**os.environ, "TMPDIR": str(place)}
+    words = [*COMMAND, "mesh", "up", "--json", "--nodes", "2"]
+    with subprocess.Popen([*words, "--process"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env) as killed:
+        assert killed.stdout is not None
+        left = Path(json.loads(killed.stdout.readline())["folder"])
+        assert running_in(left)
+        killed.kill()
+    with mesh(place, "--nodes", "2"):  # its end finds nothing in the place, and nobody
+        assert not left.exists()
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env) as other:
+            assert other.stdout is not None
+            other.stdout.readline()
+            assert len(list(place.glob("*/mesh.json"))) == 2
+            other.send_signal(signal.SIGINT)
+            other.communicate(timeout=60)
+        assert other.returncode == Exit.INTERRUPTED
+
+
 def test_plans_have_the_shape_one_asks_for(tmp_path: Path) -> None:
     """Every node starts from somebody before it; a file of pairs can say from whom."""
     ring = plan(5, 2, "ring").nodes
@@ -161,6 +201,7 @@ def test_plans_have_the_shape_one_asks_for(tmp_path: Path) -> None:
         ({"nodes": 3, "vendors": 1, "loss": "150%"}, "'150%' is no share"),
         ({"nodes": 3, "vendors": 1, "partition": "market"}, "does not say who is parted, and when"),
         ({"nodes": 3, "vendors": 1, "partition": "bob@3s"}, "there is no node 'bob'"),
+        ({"nodes": 3, "vendors": 1, "partition": "market|@3s"}, "does not say who is parted, and when"),
     ],
 )
 def test_a_bad_flag_is_told(words: dict[str, Any], said: str) -> None:
