@@ -11,8 +11,13 @@ _ALLOCATIONS = 50_000
 """Containers made, less those freed, between two looks at the youngest; by default 700."""
 
 
+def look_rarely() -> None:
+    """To be called before anything large is imported: a fifth of that, and of reading a full store, was looking."""
+    gc.set_threshold(_ALLOCATIONS, 20, 100)
+
+
 def settle() -> None:
     """To be called once, when a node is up: what lives now is taken to live as long as the process."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_ALLOCATIONS, 20, 100)
+    look_rarely()
