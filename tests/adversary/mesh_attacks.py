@@ -119,7 +119,7 @@ async def valid_flood(count: int, per_second: int = 1000, judged_per_second: int
             told("T3", "ignored, over the share", f"{counters.get('message.ignored.over_share', 0)}"),
             told("T3", "accepted by the victim in all", f"{counters['message.accepted'] - accepted}"),
             at_least("T3", "nobody was blamed: lowest score at any time", min(lowest), 0),
-            at_most("T3", "put out for a low score, grafts too early, promises broken", punished(honest), 0),
+            at_most("T3", "put out, grafts too early, promises broken, too much hearsay", punished(honest), 0),
         ]
 
 
@@ -220,7 +220,7 @@ async def honest_soak(nodes: int = 20, minutes: float = 30) -> list[Figure]:
         )
         return [
             at_least("T34", f"honest soak, {nodes} nodes, {minutes:g} min: lowest score at any time", min(lowest), 0),
-            at_most("T34", "put out for a low score, grafts too early, promises broken", punished(honest), 0),
+            at_most("T34", "put out, grafts too early, promises broken, too much hearsay", punished(honest), 0),
             at_most("T34", "rejected, refused or graylisted", rejected + graylisted + misbehaved, 0),
             at_least("T34", "delivered", 100 * honest.part(said), 100, " %"),
         ]
@@ -246,7 +246,8 @@ async def watch_scores(honest: HonestTown) -> AsyncIterator[list[float]]:
 def punished(honest: HonestTown) -> int:
     """By any honest node, whatever it was for."""
     counters = [one.node.gossip._router.statistics().counters for one in honest.nodes]
-    return sum(each.get(name, 0) for each in counters for name in ("prune.low_score", "graft.early", "promise.broken"))
+    blamed = ("prune.low_score", "graft.early", "promise.broken", "ihave.over_cap")
+    return sum(each.get(name, 0) for each in counters for name in blamed)
 
 
 def lowest_score(honest: HonestTown) -> float:

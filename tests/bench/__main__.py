@@ -9,8 +9,25 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from .contest import FLOOR, JS_CHECKED, JS_SIGNED, MEMORY, OURS, Score, Unmeasured, contest, install_js, run_json
+from .contest import (
+    FLOOR,
+    JS_CHECKED,
+    JS_SIGNED,
+    MEMORY,
+    OURS,
+    Score,
+    Unmeasured,
+    contest,
+    install_js,
+    percentile,
+    run_json,
+    run_once,
+)
 from .goals import Goal, table
+from .plan import far_plan, most_hops
+
+FAR = 0.05
+"""Seconds a link takes one way in the section `far`."""
 
 
 def main() -> int:
@@ -18,6 +35,7 @@ def main() -> int:
         "mesh": mesh,
         "floor": floor,
         "admission": admission,
+        "far": far,
         "turns": turns,
         "offers": offers,
         "vendors": vendors,
@@ -60,31 +78,40 @@ def main() -> int:
 
 
 def mesh(chosen: argparse.Namespace) -> tuple[Any, list[Goal]]:
-    """Real libp2p, against js in both its ways."""
-    install_js()
+    """Real libp2p, against js in both its ways; without Node, ours alone."""
+    rivals = [JS_SIGNED, JS_CHECKED]
+    try:
+        install_js()
+    except Unmeasured as why:
+        print(f"Without js, ours alone: {why}", file=sys.stderr)
+        rivals = []
     goals: list[Goal] = []
     scores: list[Score] = []
     for nodes in chosen.nodes or ([20] if chosen.quick else [10, 20, 50]):
         rounds = chosen.rounds or (1 if chosen.quick else 3)
-        found = contest([OURS, JS_SIGNED, JS_CHECKED], nodes, rounds, quick=chosen.quick)
+        found = contest([OURS, *rivals], nodes, rounds, quick=chosen.quick)
         scores += found.values()
-        ours, signed, checked = found[OURS.name], found[JS_SIGNED.name], found[JS_CHECKED.name]
-        print_scores([ours, signed, checked])
-        for js in (signed, checked):
-            print(
-                f"  against {js.name}: {ours.delivered_per_second / js.delivered_per_second:.2f} times the deliveries,"
-                f" {ours.cpu_per_copy / js.cpu_per_copy:.2f} of the CPU per copy"
-            )
-        faster = max(signed, checked, key=lambda js: js.delivered_per_second)
-        ratio = ours.delivered_per_second / faster.delivered_per_second
-        goals.append(Goal(f"N = {nodes}: deliveries against the faster js", ratio, 2.0, True, "x"))
-        for what in ("idle_p50", "idle_p99"):
-            best = min(getattr(signed, what), getattr(checked, what))
-            label = what.replace("_", " ")
-            goals.append(Goal(f"N = {nodes}: {label} against js", getattr(ours, what) / best, 1.0, False, "x"))
+        print_scores(list(found.values()))
+        ours, *js = found.values()
+        goals += _against_js(ours, js)
         goals.append(Goal(f"N = {nodes}: messages lost", ours.lost, 0, False))
         goals.append(Goal(f"N = {nodes}: memory per node, 12 links each", ours.bytes_per_node / 1e6, 1.5, False, " MB"))
     return [asdict(score) for score in scores], goals
+
+
+def _against_js(ours: Score, js: list[Score]) -> list[Goal]:
+    """`js`: both ways, or none where it could not run."""
+    for each in js:
+        print(
+            f"  against {each.name}: {ours.delivered_per_second / each.delivered_per_second:.2f} times the deliveries,"
+            f" {ours.cpu_per_copy / each.cpu_per_copy:.2f} of the CPU per copy"
+        )
+    ratio = ours.delivered_per_second / max(each.delivered_per_second for each in js) if js else None
+    goals = [Goal(f"N = {ours.nodes}: deliveries against the faster js", ratio, 2.0, True, "x")]
+    for what in ("idle_p50", "idle_p99"):
+        times = getattr(ours, what) / min(getattr(each, what) for each in js) if js else None
+        goals.append(Goal(f"N = {ours.nodes}: {what.replace('_', ' ')} against js", times, 1.0, False, "x"))
+    return goals
 
 
 def floor(chosen: argparse.Namespace) -> tuple[Any, list[Goal]]:
@@ -105,14 +132,36 @@ def admission(chosen: argparse.Namespace) -> tuple[Any, list[Goal]]:
     return found, [Goal("admission against PyNaCl's verify rate", 100 * found["share"], 60, True, " %")]
 
 
-def turns(_chosen: argparse.Namespace) -> tuple[Any, list[Goal]]:
-    """Round trips, on a wire of 50 ms one way."""
-    found = run_json("tests.bench.turns")
-    print(f"  first reply by a stranger {found['first']:.2f} round trips (js: 5.9), on a new stream", end=" ")
-    print(f"{found['new_stream']:.2f} (js: 3.1), on the open stream {found['kept']:.2f}")
-    return found, [
-        Goal("round trips of a letter on the open stream", found["kept"], 1.2, False),
-        Goal("round trips of the first reply to a stranger", found["first"], 5.9, False),
+def far(chosen: argparse.Namespace) -> tuple[Any, list[Goal]]:
+    """Publication to the last node where every link is 50 ms long, each way: real libp2p over a relay that waits."""
+    goals: list[Goal] = []
+    figures = []
+    for nodes in chosen.nodes or ([20] if chosen.quick else [20, 50]):
+        plan = far_plan(nodes, FAR, quick=chosen.quick)
+        found = run_once(OURS, plan)
+        hops = most_hops(nodes, plan.links)
+        p50, p99 = (percentile(found["idle"], percent) for percent in (50, 99))
+        print(f"  N = {nodes}, {len(found['idle'])} messages: p50 {1e3 * p50:.0f} ms, p99 {1e3 * p99:.0f} ms", end="; ")
+        print(f"{hops} hops to the farthest node over all links, {found['mesh_hops']} over the mesh")
+        goals.append(
+            Goal(f"N = {nodes}, {1e3 * FAR:g} ms a link: p99 against {hops} hops", p99 / hops / FAR, 1.5, False, "x")
+        )
+        figures.append({"nodes": nodes, "hops": hops, "mesh_hops": found["mesh_hops"], "seconds": found["idle"]})
+    return figures, goals
+
+
+def turns(chosen: argparse.Namespace) -> tuple[Any, list[Goal]]:
+    """Round trips, on a wire of 50 ms one way: of an offer between whole nodes, and of bare bytes."""
+    bare = run_json("tests.bench.turns")
+    print(f"  as many bytes, echoed: by a stranger {bare['first']:.2f} round trips, on a new stream", end=" ")
+    print(f"{bare['new_stream']:.2f} (js: 3.1), on the open stream {bare['kept']:.2f}")
+    offer = run_json("tests.bench.letters", "2" if chosen.quick else "5")
+    print(f"  an offer and its ack: with a stranger {offer['first']:.2f} round trips (js, echoed bytes: 5.9)", end=", ")
+    print(f"on the open stream {offer['kept']:.2f}")
+    return {"echo": bare, "offer": offer}, [
+        Goal("round trips of an offer on the open stream", offer["kept"], 1.2, False),
+        Goal("round trips of the first offer to a stranger", offer["first"], 5.9, False),
+        Goal("round trips of the first echo by a stranger", bare["first"], 5.9, False),
     ]
 
 
@@ -128,11 +177,15 @@ def town(_chosen: argparse.Namespace) -> tuple[Any, list[Goal]]:
 
 
 def offers(chosen: argparse.Namespace) -> tuple[Any, list[Goal]]:
-    """Publication to first offer stored. Printed; no goal."""
-    times = run_json("tests.bench.offers", "10" if chosen.quick else "50")
+    """Publication to first offer stored, and where the time goes. Printed; no goal."""
+    taken = run_json("tests.bench.offers", "10" if chosen.quick else "50")
+    times = [sum(stages.values()) for stages in taken]
+    medians = {stage: median(stages[stage] for stages in taken) for stage in taken[0]}
+    rows = [(stage, f"{1e3 * seconds:.2f} ms") for stage, seconds in medians.items()]
+    print(table([*rows, ("all of these", f"{1e3 * sum(medians.values()):.2f} ms")]))
     print(f"  median of {len(times)} wishes: {1e3 * median(times):.1f} ms, the first {1e3 * times[0]:.1f} ms", end=", ")
     print(f"the slowest {1e3 * max(times):.1f} ms")
-    return {"seconds": times}, []
+    return {"seconds": taken}, []
 
 
 def vendors(chosen: argparse.Namespace) -> tuple[Any, list[Goal]]:

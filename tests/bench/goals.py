@@ -6,19 +6,24 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Goal:
     what: str
-    value: float
+    value: float | None
+    """None: it could not be measured."""
     limit: float
     at_least: bool
     unit: str = ""
 
     @property
     def met(self) -> bool:
+        if self.value is None:
+            return False
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
     def line(self) -> str:
         sign = ">=" if self.at_least else "<="
-        verdict = "met" if self.met else "MISSED"
-        return f"{verdict:6}  {self.what}: {self.value:.3g}{self.unit} (goal {sign} {self.limit:g}{self.unit})"
+        goal = f"(goal {sign} {self.limit:g}{self.unit})"
+        if self.value is None:
+            return f"-       {self.what}: not measured {goal}"
+        return f"{'met' if self.met else 'MISSED':6}  {self.what}: {self.value:.3g}{self.unit} {goal}"
 
 
 def table(rows: list[tuple[str, ...]]) -> str:

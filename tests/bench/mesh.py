@@ -3,8 +3,9 @@
 import hashlib
 import random
 import sys
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,14 +14,17 @@ import trio
 from node import garbage
 from node.clock import SystemClock
 from node.gossip import Gossip
+from node.network.address import parse_address
 from node.network.memory import MemoryWorld
 from node.network.seam import Network
+from protocol import categories
 from protocol.board import Board, Heard
 from protocol.gossip import Params
 
 from .phases import Flights, measure, report
-from .plan import DIVISION, Plan
+from .plan import DIVISION, NET, Plan, most_hops
 from .rss import resident_bytes
+from .slow_wire import open_slow_wires
 
 OpenNetwork = Callable[[int], AbstractAsyncContextManager[Network]]
 """The number of a node -> its network."""
@@ -41,6 +45,17 @@ class OurMesh:
             counters: Any = gossip.statistics()["router"].counters  # type: ignore[attr-defined]
             total += sum(count for name, count in counters.items() if name in _RECEIVED)
         return total
+
+    def most_hops(self) -> int:
+        """From any node to the one farthest from it, over the links of the mesh alone."""
+        numbers = {gossip._network.peer_id: number for number, gossip in enumerate(self._gossips)}
+        topic = categories.topic(NET, DIVISION)
+        links = [
+            (number, numbers[peer])
+            for number, gossip in enumerate(self._gossips)
+            for peer in gossip._router.mesh(topic)
+        ]
+        return most_hops(len(self._gossips), links)
 
     def mesh_sizes(self) -> list[int]:
         return [sum(gossip.statistics()["router"].mesh_sizes.values()) for gossip in self._gossips]  # type: ignore[attr-defined]
@@ -75,21 +90,35 @@ async def run_mesh(open_network: OpenNetwork, plan: Plan) -> dict[str, Any]:
     async with trio.open_nursery() as nursery:
         for number in range(plan.nodes):
             await nursery.start(live, number)
-        for a, b in plan.links:
-            await networks[a].dial(networks[b].addresses[0])
-        mesh = OurMesh(gossips)
-        links = [sum(number in link for link in plan.links) for number in range(plan.nodes)]
-        with trio.fail_after(60):
-            while not _is_ready(mesh, gossips, links, plan):  # noqa: ASYNC110 - meshes tell nobody when they are full
-                await trio.sleep(0.1)
-        if plan.settle_garbage:
-            garbage.settle()  # as a node does once it is up
-        await trio.sleep(plan.settle)
-        bytes_per_node = (resident_bytes() - before) / plan.nodes
-        result = await measure(flights, mesh)
-        result |= {"mesh_sizes": mesh.mesh_sizes(), "bytes_per_node": bytes_per_node}
+        async with _where_to_dial(networks, plan.delay) as addresses:
+            async with trio.open_nursery() as dials:
+                for a, b in plan.links:
+                    dials.start_soon(networks[a].dial, addresses[b])
+            mesh = OurMesh(gossips)
+            links = [sum(number in link for link in plan.links) for number in range(plan.nodes)]
+            with trio.fail_after(60):
+                while not _is_ready(mesh, gossips, links, plan):  # noqa: ASYNC110 - meshes tell nobody when they are full
+                    await trio.sleep(0.1)
+            if plan.settle_garbage:
+                garbage.settle()  # as a node does once it is up
+            await trio.sleep(plan.settle)
+            bytes_per_node = (resident_bytes() - before) / plan.nodes
+            result = await measure(flights, mesh)
+            result |= {"mesh_sizes": mesh.mesh_sizes(), "bytes_per_node": bytes_per_node, "mesh_hops": mesh.most_hops()}
         nursery.cancel_scope.cancel()
     return result
+
+
+@asynccontextmanager
+async def _where_to_dial(networks: list[Network], delay: float) -> AsyncIterator[list[str]]:
+    """Each of them, by a way that makes all bytes late."""
+    addresses = [network.addresses[0] for network in networks]
+    if not delay:
+        yield addresses
+        return
+    near = [parse_address(address) for address in addresses]
+    async with open_slow_wires([address.port for address in near], delay) as ports:
+        yield [str(replace(address, port=port)) for address, port in zip(near, ports, strict=True)]
 
 
 def _is_ready(mesh: OurMesh, gossips: list[Gossip], links: list[int], plan: Plan) -> bool:

@@ -1,7 +1,8 @@
 """What every contestant of a mesh measurement is told: the same nodes, links, messages, loads and deadlines."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 
 from protocol import categories
 
@@ -16,6 +17,23 @@ def circulant(nodes: int, degree: int) -> tuple[tuple[int, int], ...]:
     if degree % 2:
         links += [(a, a + nodes // 2) for a in range(nodes // 2)]
     return tuple(links)
+
+
+def most_hops(nodes: int, links: Iterable[tuple[int, int]]) -> int:
+    """From any node to the one farthest from it, by the shortest way: what no router can do without."""
+    near: dict[int, set[int]] = {node: set() for node in range(nodes)}
+    for a, b in links:
+        near[a].add(b)
+        near[b].add(a)
+    most = 0
+    for start in near:
+        reached, edge, hops = {start}, {start}, 0
+        while edge := {node for there in edge for node in near[there]} - reached:
+            reached |= edge
+            hops += 1
+        assert len(reached) == nodes, "the graph is in pieces"
+        most = max(most, hops)
+    return most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +53,8 @@ class Plan:
     """Keys made before the clock starts. A message takes the next one: wishes never share a key."""
     signed: bool = False
     """js only: gossipsub signs and verifies, rather than the validator."""
+    delay: float = 0.0
+    """Ours only, over libp2p: how late bytes arrive on every link, each way."""
     settle: float = 3.0
     settle_garbage: bool = True
     """Ours only: with the collector as a node of ours sets it."""
@@ -73,3 +93,15 @@ def plan_for(nodes: int, *, quick: bool = False, authors: int = 4_000) -> Plan:
             flow_seconds=2.0,
         )
     return Plan(nodes=nodes, links=links, authors=authors, load_rate=rate)
+
+
+def far_plan(nodes: int, delay: float, *, quick: bool = False) -> Plan:
+    """Nodes far from each other, and one message after the other: what is measured is the way, not the machine."""
+    return replace(
+        plan_for(nodes, quick=quick),
+        delay=delay,
+        warm_messages=15,
+        idle_messages=40 if quick else 200,
+        load_seconds=0.0,
+        flow_seconds=0.0,
+    )

@@ -1,6 +1,15 @@
-"""A TCP relay that takes its time: what stands between two nodes that are far apart."""
+"""A TCP relay that takes its time: what stands between two nodes that are far apart.
 
+`python -m tests.bench.slow_wire SECONDS PORT...`: one for each port, in a process of their own: what they cost is
+not measured with the nodes. Prints the ports they listen on, and ends with its input.
+"""
+
+import json
+import subprocess
+import sys
 from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import trio
 
@@ -51,3 +60,33 @@ class SlowWire:
                 arrived.set()
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             scope.cancel()
+
+
+@asynccontextmanager
+async def open_slow_wires(ports: Sequence[int], delay: float) -> AsyncIterator[list[int]]:
+    """Ports that lead to these, slowly."""
+    command = [sys.executable, "-m", "tests.bench.slow_wire", str(delay), *map(str, ports)]
+    async with trio.open_nursery() as nursery:
+        process = await nursery.start(_run_process, command)
+        said = b""
+        while not said.endswith(b"\n"):
+            said += await process.stdout.receive_some()
+        yield json.loads(said)
+        nursery.cancel_scope.cancel()
+
+
+async def _run_process(
+    command: list[str], task_status: trio.TaskStatus[trio.Process] = trio.TASK_STATUS_IGNORED
+) -> None:
+    await trio.run_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, task_status=task_status)
+
+
+async def main(delay: float, ports: list[int]) -> None:
+    async with trio.open_nursery() as nursery:
+        print(json.dumps([await nursery.start(SlowWire(port, delay).run) for port in ports]), flush=True)
+        await trio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
+        nursery.cancel_scope.cancel()
+
+
+if __name__ == "__main__":
+    trio.run(main, float(sys.argv[1]), [int(port) for port in sys.argv[2:]])

@@ -6,16 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import trio
 
 from protocol.board import Board
 
-from . import sync
-from .contest import percentile
+from . import __main__ as bench
+from . import letters, offers, sync
+from .contest import OURS, Contestant, Score, percentile
 from .floor import run_floor
 from .goals import Goal
 from .mesh import over_memory, run_mesh
 from .phases import Authors
-from .plan import DIVISION, NET, Plan, circulant, plan_for
+from .plan import DIVISION, NET, Plan, circulant, most_hops, plan_for
 
 
 def test_every_node_has_as_many_links() -> None:
@@ -58,6 +60,53 @@ def test_both_ways_of_catching_up_find_the_same() -> None:
             assert pair["ranges"]["found"] == pair["listing"]["found"]
             assert (pair["ranges"]["messages"] == 2) == (pair["ranges"]["differing"] == 0)
     assert found["nothing held"]["ranges"]["found"] == 600
+
+
+def test_without_node_the_bench_goes_on_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ours runs alone, what needs js is not measured, the next section runs; and nobody is told that all is well."""
+    ran = []
+
+    def alone(contestants: list[Contestant], nodes: int, rounds: int, *, quick: bool) -> dict[str, Score]:
+        ran.append([each.name for each in contestants])
+        return {OURS.name: Score(OURS.name, nodes, 3000, 5, 1e-4, 5e-4, 0.01, 0.02, 0.01, 0.02, 5e5, 0)}
+
+    monkeypatch.setattr("shutil.which", lambda program: None)
+    monkeypatch.setattr("sys.argv", ["bench", "mesh", "floor", "--quick"])
+    monkeypatch.setattr(bench, "contest", alone)
+    monkeypatch.setattr(bench, "floor", lambda _chosen: ({}, [Goal("the floor", 1, 1, True)]))
+    assert bench.main() == 1
+    said = capsys.readouterr()
+    assert "node is not installed" in said.err
+    assert "deliveries against the faster js: not measured" in said.out
+    assert "met     N = 20: messages lost: 0" in said.out
+    assert "met     the floor" in said.out
+    assert ran == [[OURS.name]]
+
+
+def test_hops_to_the_farthest_node() -> None:
+    assert most_hops(5, [(0, 1), (1, 2), (2, 3), (3, 4)]) == 4
+    assert most_hops(20, circulant(20, 12)) == 2
+    assert most_hops(50, circulant(50, 12)) == 5
+
+
+@pytest.mark.live
+async def test_the_stages_of_an_offer_are_all_passed_in_turn() -> None:
+    """Two wishes between real nodes: the first over a link that is made for it, the second over the open stream."""
+    with trio.fail_after(30):
+        first, second = await offers.measure(2)
+    assert tuple(first) == tuple(second) == offers.STAGES
+    assert all(seconds > 0 for seconds in (*first.values(), *second.values()))
+
+
+@pytest.mark.live
+async def test_an_offer_goes_over_the_slow_wire() -> None:
+    """TCP alone takes a stranger a round trip, and no ack comes back in less than one."""
+    with trio.fail_after(60):
+        found = await letters.measure(1)
+    assert found["first"] > 4
+    assert 1 <= found["kept"] < found["first"]
 
 
 SMALL = replace(

@@ -13,20 +13,30 @@ from .readers import READERS
 
 ROOT = Path(__file__).parents[2]
 
+HUNG = 70
+"""The exit code of a hunter that found an input which is read for ever."""
+
 
 @dataclass(frozen=True)
 class Hunt:
     """What came of one reader's share of the time."""
 
     reader: str
-    survived: bool
+    code: int
+    """The exit code of its process."""
     executions: int
     reached: int
     """Points of protocol/ that were reached, as atheris counts them."""
     trace: str
 
+    @property
+    def survived(self) -> bool:
+        return self.code == 0
+
     def line(self) -> str:
-        word = "nothing raised" if self.survived else f"RAISED\n{self.trace}"
+        word = {0: "nothing raised", HUNG: "HANGS"}.get(self.code, "RAISED")
+        if not self.survived:
+            word += f"\n{self.trace}"
         return f"{self.reader:8} {self.executions:10,} executions {self.reached:6,} points reached   {word}"
 
 
@@ -43,13 +53,12 @@ def hunt(seconds: int) -> Iterator[Hunt]:
 def _hunt_one(reader: str, seconds: int) -> Hunt:
     command = [sys.executable, "-m", "tests.fuzz.hunter", reader, str(seconds)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds + 300)
-    survived = done.returncode == 0
     return Hunt(
         reader,
-        survived,
+        done.returncode,
         _last(r"number_of_executed_units:\s*(\d+)", done.stderr),
         _last(r"\bcov: (\d+)", done.stderr),
-        "" if survived else done.stderr[-1500:] + done.stdout[-4000:],
+        done.stderr[-1500:] + done.stdout[-4000:],
     )
 
 
