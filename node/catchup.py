@@ -30,7 +30,7 @@ from protocol.message import Message
 from protocol.reconcile import Compare, Open, Walk, read_question
 
 from .clock import Chance
-from .conversation import Conversation, expect_binaries
+from .conversation import Conversation, Visitors, expect_binaries
 from .gossip import Gossip
 from .network.seam import LinkDown, LinkUp, Network, NetworkError, PeerId, Stream
 from .pace import Pace
@@ -113,7 +113,6 @@ class CatchUp:
         self._on_heard = on_heard
         self._peers: dict[PeerId, trio.CancelScope] = {}
         self._again: dict[PeerId, trio.Event] = {}
-        self._served: Counter[PeerId] = Counter()
         self._shares = Shares(QUESTIONS_PER_SECOND, QUESTION_BURST)
         self._pace = Pace()
         self._asked: dict[bytes, tuple[PeerId, float]] = {}
@@ -122,6 +121,7 @@ class CatchUp:
         """Set, and replaced, when some of them are not any more."""
         self._rejected: Counter[PeerId] = Counter()
         self.counters: Counter[str] = Counter()
+        self._visitors = Visitors(self.counters, SERVED_AT_ONCE)
         gossip.on_joined = self.ask_all_again
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
@@ -297,29 +297,15 @@ class CatchUp:
     # ------------------------------------------------------------------------------------------------ answering
 
     async def _answer(self, stream: Stream) -> None:
-        if self._served[stream.peer] >= SERVED_AT_ONCE:
-            self.counters["too_many_streams"] += 1
-            await stream.reset()
-            return
-        conversation = Conversation(stream)
-        self._served[stream.peer] += 1
-        try:
-            while True:
-                with trio.fail_after(TURN_SECONDS * 2):
-                    question = await conversation.listen()
-                    if question is None:
-                        return
-                    await self._answer_one(conversation, question)
-        except Refused as refused:
-            self.counters[refused.reason.value] += 1
-            await stream.reset()
-        except trio.TooSlowError:
-            self.counters["idle"] += 1
-            await stream.reset()
-        finally:
-            self._served[stream.peer] -= 1
-            if not self._served[stream.peer]:
-                del self._served[stream.peer]
+        await self._visitors.receive(stream, self._converse)
+
+    async def _converse(self, conversation: Conversation) -> None:
+        while True:
+            with trio.fail_after(TURN_SECONDS * 2):
+                question = await conversation.listen()
+                if question is None:
+                    return
+                await self._answer_one(conversation, question)
 
     async def _answer_one(self, conversation: Conversation, question: list[Value]) -> None:
         peer = conversation.stream.peer

@@ -1,13 +1,17 @@
-"""Request and answer on one stream: varint-framed canonical msgpack arrays. For catch-up and for finding peers."""
+"""Request and answer on one stream: varint-framed canonical msgpack arrays. For catch-up, mailboxes, finding peers."""
 
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+
+import trio
 
 from protocol.codec import Value, decode, encode
 from protocol.errors import Reason, Refused
 from protocol.framing import Deframer, frame_with_length
 from protocol.limits import MAX_ITEM
 
-from .network.seam import Stream, StreamError
+from .network.seam import PeerId, Stream, StreamError
 
 
 class Conversation:
@@ -42,6 +46,37 @@ class Conversation:
         if answer is None:
             raise StreamError("ended without an answer")
         return answer
+
+
+class Visitors:
+    """Those who ask us, each on a stream of its own: so many at once. Who asks nonsense, or takes too long, is counted
+    and its stream reset."""
+
+    def __init__(self, counters: Counter[str], of_one_peer: int, in_all: float = math.inf) -> None:
+        self._counters = counters
+        self._of_one_peer = of_one_peer
+        self._in_all = in_all
+        self._streams: Counter[PeerId] = Counter()
+
+    async def receive(self, stream: Stream, talk: Callable[[Conversation], Awaitable[None]]) -> None:
+        """Hold the conversation `talk`; it may raise Refused and trio.TooSlowError."""
+        if self._streams[stream.peer] >= self._of_one_peer or self._streams.total() >= self._in_all:
+            self._counters["too_many_streams"] += 1
+            await stream.reset()
+            return
+        self._streams[stream.peer] += 1
+        try:
+            await talk(Conversation(stream))
+        except Refused as refused:
+            self._counters[refused.reason.value] += 1
+            await stream.reset()
+        except trio.TooSlowError:
+            self._counters["idle"] += 1
+            await stream.reset()
+        finally:
+            self._streams[stream.peer] -= 1
+            if not self._streams[stream.peer]:
+                del self._streams[stream.peer]
 
 
 def expect_bytes(value: Value, size: int | None = None) -> bytes:

@@ -23,7 +23,7 @@ from protocol.message import MAX_INSTANT, Draft, speak
 from protocol.record import RECORD_LIFE, AddressRecord, read_record
 
 from .clock import Chance, Clock
-from .conversation import Conversation, expect_binaries, expect_bytes, expect_int
+from .conversation import Conversation, Visitors, expect_binaries, expect_bytes, expect_int
 from .network.seam import Address, LinkChosen, LinkDown, LinkUp, Network, NetworkError, PeerId, Stream
 from .policy import lives_in_public, may_be_dialled, source_of, subnet_of
 from .store import Store
@@ -52,6 +52,9 @@ LOOK_EVERY, LOOK_SELDOM = 15.0, 600.0
 more. A lost link or a new address begins anew, and who has no link at all does not slow down."""
 
 TURN_SECONDS = 10.0
+
+SERVED_AT_ONCE = 4
+"""Streams of one peer; it needs one."""
 
 ASK_HOUR_EVERY = 600.0
 """Seconds between two looks at what hour those have whom we chose."""
@@ -88,6 +91,7 @@ class Peering:
         self.on_hour: Callable[[PeerId, str, int, float, float], None] = lambda *_heard: None
         """Told what hour a peer has (see Skew.heard); set by whoever compares clocks."""
         self.counters: Counter[str] = Counter()
+        self._visitors = Visitors(self.counters, SERVED_AT_ONCE)
 
     def addresses_of(self, peer: PeerId) -> tuple[Address, ...]:
         """Where a peer was last known to be."""
@@ -312,26 +316,21 @@ class Peering:
     # --------------------------------------------------------------------------------------------------- answering
 
     async def _answer(self, stream: Stream) -> None:
-        try:
-            with trio.fail_after(TURN_SECONDS):
-                conversation = Conversation(stream)
-                question = await conversation.listen()
-                match question:
-                    case ["peers", record, most]:
-                        limit = expect_int(most, 0, RECORDS_AT_ONCE)
-                        frame = expect_bytes(record)
-                    case _:
-                        raise Refused(Reason.REQUEST, "not a question for peers")
-                if frame:
-                    self._try_record(frame, self._clock.now(), stream.peer)
-                records: list[Value] = list(self._some_records(limit, stream.peer))
-                await conversation.say("records", records, self._clock.now())
-        except Refused as refused:
-            self.counters[refused.reason.value] += 1
-            await stream.reset()
-        except trio.TooSlowError:
-            self.counters["idle"] += 1
-            await stream.reset()
+        await self._visitors.receive(stream, self._converse)
+
+    async def _converse(self, conversation: Conversation) -> None:
+        with trio.fail_after(TURN_SECONDS):
+            asker = conversation.stream.peer
+            match await conversation.listen():
+                case ["peers", record, most]:
+                    limit = expect_int(most, 0, RECORDS_AT_ONCE)
+                    frame = expect_bytes(record)
+                case _:
+                    raise Refused(Reason.REQUEST, "not a question for peers")
+            if frame:
+                self._try_record(frame, self._clock.now(), asker)
+            records: list[Value] = list(self._some_records(limit, asker))
+            await conversation.say("records", records, self._clock.now())
 
     def _some_records(self, most: int, asker: PeerId) -> list[bytes]:
         """A random few, so that nobody can place himself first. Only a meeting node introduces others."""

@@ -29,8 +29,8 @@ from protocol.mailbox import MAX_KNOWN, MailboxClaim, MailboxGrant, channel, sta
 from protocol.message import Message, believe
 
 from ..clock import Chance, Clock
-from ..conversation import Conversation, expect_binaries, expect_bytes, expect_int
-from ..network.seam import Network, PeerId, Stream
+from ..conversation import Conversation, Visitors, expect_binaries, expect_bytes, expect_int
+from ..network.seam import Network, Stream
 from ..policy import Shares, source_of
 from ..store import HeldRow, InboxRow, Store, Tx
 
@@ -89,7 +89,6 @@ class No(Exception):
 class Visit:
     """One stream: who claimed to be here, and how far they have read."""
 
-    peer: PeerId
     source: str
     challenge: bytes | None = None
     receiver: bytes | None = None
@@ -108,10 +107,10 @@ class MailboxHost:
         self._room = room
         self._bits = STAMP_BITS.get(net, 0)
         self._shares = Shares(QUESTIONS_PER_SECOND, QUESTION_BURST)
-        self._streams: Counter[PeerId] = Counter()
         self._waiting: dict[bytes, set[trio.Event]] = {}
         """Receiver -> visits that wait for the next item."""
         self.counters: Counter[str] = Counter()
+        self._visitors = Visitors(self.counters, STREAMS_PER_PEER, STREAMS)
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         self._network.serve(PROTOCOL, self._answer)
@@ -130,39 +129,26 @@ class MailboxHost:
     # -------------------------------------------------------------------------------------------------- visits
 
     async def _answer(self, stream: Stream) -> None:
-        if self._streams[stream.peer] >= STREAMS_PER_PEER or self._streams.total() >= STREAMS:
-            self.counters["too_many_streams"] += 1
-            await stream.reset()
-            return
-        self._streams[stream.peer] += 1
-        remote = next((link.remote for link in self._network.links() if link.peer == stream.peer), "")
-        visit = Visit(stream.peer, source_of(remote, stream.peer))
-        conversation = Conversation(stream)
-        try:
-            while True:
-                with trio.fail_after(MAX_WAIT):
-                    question = await conversation.listen()
-                if question is None:
-                    return
-                if not self._shares.take(stream.peer, self._clock.steady()):
-                    await trio.sleep(STREAMS_PER_PEER / QUESTIONS_PER_SECOND)
-                try:
-                    answer = await self._answer_one(question, visit)
-                except No as no:
-                    self.counters[f"no_{no.why}"] += 1
-                    answer = ["no", no.why, no.arg]
-                with trio.fail_after(TURN_SECONDS):
-                    await conversation.say(*answer)
-        except Refused as refused:
-            self.counters[refused.reason.value] += 1
-            await stream.reset()
-        except trio.TooSlowError:
-            self.counters["idle"] += 1
-            await stream.reset()
-        finally:
-            self._streams[stream.peer] -= 1
-            if not self._streams[stream.peer]:
-                del self._streams[stream.peer]
+        await self._visitors.receive(stream, self._converse)
+
+    async def _converse(self, conversation: Conversation) -> None:
+        peer = conversation.stream.peer
+        remote = next((link.remote for link in self._network.links() if link.peer == peer), "")
+        visit = Visit(source_of(remote, peer))
+        while True:
+            with trio.fail_after(MAX_WAIT):
+                question = await conversation.listen()
+            if question is None:
+                return
+            if not self._shares.take(peer, self._clock.steady()):
+                await trio.sleep(STREAMS_PER_PEER / QUESTIONS_PER_SECOND)
+            try:
+                answer = await self._answer_one(question, visit)
+            except No as no:
+                self.counters[f"no_{no.why}"] += 1
+                answer = ["no", no.why, no.arg]
+            with trio.fail_after(TURN_SECONDS):
+                await conversation.say(*answer)
 
     async def _answer_one(self, question: list[Value], visit: Visit) -> list[Value]:
         match question:
