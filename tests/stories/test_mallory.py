@@ -255,11 +255,10 @@ async def test_a_peer_that_hangs_up_at_once_makes_nobody_spin(clock: MockClock) 
         await town.open("Market", meeting=True)
         bob = await town.open("Bob", catalogue=car_hire())
         market = town.neighbours["Market"]
-        dropped = 0
+        dropped: list[float] = []
 
         async def drop(stream: Stream) -> None:
-            nonlocal dropped
-            dropped += 1
+            dropped.append(trio.current_time())
             await stream.reset()
 
         async with open_mallory(town, bob) as mallory:
@@ -283,9 +282,14 @@ async def test_a_peer_that_hangs_up_at_once_makes_nobody_spin(clock: MockClock) 
             )
             assert market.node.gossip.hear("mobility", hers.frame).accepted
             market.node.gossip.forward("mobility", hers.frame)
-            await wait_until(bob, lambda _node: dropped > 0)
+            await wait_until(bob, lambda _node: bool(dropped))
+            began = dropped[0]
             await trio.sleep(1200)
-            assert 3 < dropped < 50
+            # Every 5 s at first, and from 20 s on when a quarter of the time so far has passed: 5 + ln(1200 / 20) /
+            # ln(1.25) = 23 rounds, 3 of them in the second ten minutes. One is two streams where the link was gone: its
+            # coming back wakes whoever waits for it.
+            assert 10 < len(dropped) <= 2 * 23
+            assert sum(when > began + 600 for when in dropped) <= 2 * 4
             assert bob.is_up
 
 
