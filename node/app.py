@@ -36,7 +36,7 @@ from .peering import Peering
 from .policy import lives_in_public, may_be_dialled
 from .requester import Requester
 from .restore import restore
-from .skew import Skew, watch_clock
+from .skew import Skew, resume, watch_clock
 from .store import PostingRow, Room, Store, Tx, open_store
 from .threads import Threads
 from .trail import Trail
@@ -50,7 +50,7 @@ log = structlog.get_logger("app")
 
 SWEEP_EVERY = 30.0
 STEADY_FOR = 600.0
-"""Seconds after start in which nothing is swept: time to set a wrong clock right."""
+"""Seconds after start in which nothing is swept: time to set a clock right that is wrong by little."""
 
 
 @dataclass(frozen=True)
@@ -246,10 +246,11 @@ async def run_node(
     async def forget_old() -> None:
         if host is not None:
             await host.sweep()
-        await forget(threads, requester, vendor, delivery, store, clock.now())
+        await forget(threads, requester, vendor, delivery, store, clock.certain())
 
-    now = clock.now()
-    restored = await store.transact(lambda tx: restore(tx, net, now, board, threads, vendor_key))
+    await resume(clock, store)
+    now, certain = clock.now(), clock.certain()
+    restored = await store.transact(lambda tx: restore(tx, net, now, certain, board, threads, vendor_key))
     requester.restore(restored.wishes)
     await vendor.restore()
     carried = categories.DIVISIONS if meeting else (*divisions, *vendor.divisions)
@@ -277,7 +278,7 @@ async def run_node(
         nursery.start_soon(store.wait_broken)
         if archive is not None:
             nursery.start_soon(Archivist(archive, store, threads, events).run)
-        nursery.start_soon(watch_clock, clock, skew, events)
+        nursery.start_soon(watch_clock, clock, skew, events, store)
         nursery.start_soon(_watch_room, store, events, board)
         if catalogue_file is not None:
             nursery.start_soon(watch_catalogue, catalogue_file, vendor, events)
@@ -369,21 +370,18 @@ async def _sweep(
     kept_back: set[bytes],
     forget_old: Callable[[], Awaitable[None]],
 ) -> None:
-    """Take down what is over; but only while the hour has been the same for a while: a clock that is wrong at start is
-    often put right soon after, and one wrong hour would wipe the board, tombstones and all. What jumps later is not
-    believed at once (see CarefulClock)."""
+    """Take down what is over, and only by an hour that is certain: a wrong one would wipe the board, tombstones and
+    all."""
     known_evicted = -1
     await trio.sleep(STEADY_FOR)
     while True:
         await trio.sleep(SWEEP_EVERY)
-        if clock.is_undecided:  # started with a wrong hour, perhaps, which is being put right
-            continue
-        swept, evicted = board.sweep(clock.now()), board.counters["evicted"]
+        swept, evicted = board.sweep(clock.certain()), board.counters["evicted"]
         if swept or kept_back or evicted != known_evicted:
             known_evicted = evicted
             expired = [one for one in swept if isinstance(one.body, Intent) and requester.wish(one.root) is None]
             await store.transact(
-                lambda tx, ended=expired: _drop_what_left(tx, board, ended, kept_back, clock.now())  # type: ignore[misc]
+                lambda tx, ended=expired: _drop_what_left(tx, board, ended, kept_back, clock.certain())  # type: ignore[misc]
             )
         await forget_old()
 

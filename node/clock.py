@@ -14,10 +14,18 @@ from protocol.limits import MAX_SKEW
 DOUBT_FOR: Final = 600.0
 """Seconds for which a jump of the wall clock is not believed if no peer speaks for it: time to set it right."""
 
+SURE_AFTER: Final = 3600.0
+"""Seconds after which an hour is certain that nobody speaks for or against; and how long a node may have been down for
+the hour at its start to be certain at once."""
+
 
 class Clock(Protocol):
     def now(self) -> int:
         """The hour, seconds UTC: for what is written into messages, and for what ends by its `exp`."""
+
+    def certain(self) -> int:
+        """An hour that has surely come, never after `now`: for what time ends among our own things, and nothing can
+        bring back."""
 
     def moment(self) -> float:
         """The same hour with its fraction: for telling what came first, never for what is decided."""
@@ -35,6 +43,9 @@ class SystemClock:
 
     def now(self) -> int:
         return int(time.time())
+
+    def certain(self) -> int:
+        return self.now()
 
     def moment(self) -> float:
         return time.time()
@@ -67,23 +78,56 @@ class CarefulClock:
     lasted for ten minutes and no majority of peers speaks against it; until then the old course goes on. So an hour
     that is wrong for a while ends no wish, deletes no key and forgets no tombstone, and nothing else in the node needs
     to think of it. A machine that slept has not jumped.
+
+    An hour may be wrong from the start, where there is no course to compare it with, or be followed because nobody knew
+    better. So there is a second one that lags behind it until the first is certain: the last certain hour, and the time
+    that has passed since. Little waits for it, see `certain`; what is said and heard goes by the first.
     """
 
-    def __init__(self, machine: Clock, witness: Callable[[float, float], int | None]) -> None:
-        """`witness(new, old)`: how many more peers have the first course than the second; None if too few are known
-        to speak against anything. See node/skew.py."""
+    def __init__(self, machine: Clock, witness: Callable[[float, float | None], int | None]) -> None:
+        """`witness(new, old)`: how many more peers have the first course than the second (None: than any other); None
+        if too few are known to speak against anything. See node/skew.py."""
         self.machine = machine
         self._witness = witness
-        self._course = machine.now() - machine.elapsed()
+        self._course = self._certain_course = machine.now() - machine.elapsed()
         self._doubt: Doubt | None = None
+        self._unsure_since: float | None = None
+        """Elapsed time since which we go by a course that nobody has spoken for."""
+
+    def resume(self, last: int) -> None:
+        """At start: `last` is the last hour that was certain before."""
+        elapsed = self.elapsed()
+        if not -MAX_SKEW <= self.now() - last <= SURE_AFTER:
+            self._certain_course, self._unsure_since = last - elapsed, elapsed
 
     def now(self) -> int:
         wall, elapsed = self.machine.now(), self.machine.elapsed()
         course = wall - elapsed
         if abs(course - self._course) <= MAX_SKEW or self._is_believed(course, elapsed):
             self._course, self._doubt = course, None
+            if self._unsure_since is None:
+                self._certain_course = course
             return wall
         return int(elapsed + self._course)
+
+    def certain(self) -> int:
+        now = self.now()
+        if self.is_certain and self._doubt is None:
+            return now
+        course = self._certain_course if self._doubt is None else min(self._certain_course, self._doubt.course)
+        return min(now, int(self.elapsed() + course))
+
+    @property
+    def is_certain(self) -> bool:
+        """Do we know of no reason to doubt the hour we have? A jump that we have not followed does not count."""
+        self.now()
+        if self._unsure_since is not None:
+            lead, elapsed = self._witness(self._course, None) or 0, self.elapsed()
+            if lead < 0:
+                self._unsure_since = elapsed
+            elif lead > 0 or elapsed - self._unsure_since >= SURE_AFTER:
+                self._certain_course, self._unsure_since = self._course, None
+        return self._unsure_since is None
 
     def moment(self) -> float:
         self.now()
@@ -96,7 +140,10 @@ class CarefulClock:
         lead = self._witness(course, self._course)
         if lead is not None and lead != 0:
             return lead > 0
-        return elapsed - doubt.since >= DOUBT_FOR
+        if elapsed - doubt.since < DOUBT_FOR:
+            return False
+        self._unsure_since = elapsed
+        return True
 
     def steady(self) -> float:
         return self.machine.steady()
@@ -109,12 +156,6 @@ class CarefulClock:
         """Seconds by which the machine's clock has jumped and is not believed; None: we have its hour."""
         self.now()
         return None if self._doubt is None else round(self._doubt.course - self._course)
-
-    @property
-    def is_undecided(self) -> bool:
-        """A jump was seen less than ten minutes ago, and neither hour is believed for good."""
-        self.now()
-        return self._doubt is not None and self.elapsed() - self._doubt.since < DOUBT_FOR
 
 
 class VirtualClock:
@@ -131,6 +172,9 @@ class VirtualClock:
 
     def now(self) -> int:
         return int(self.moment())
+
+    def certain(self) -> int:
+        return self.now()
 
     def moment(self) -> float:
         if self._origin is None:

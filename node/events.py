@@ -60,8 +60,8 @@ class EventLog:
                 await changed.wait()
 
     async def rest(self, next_due: Callable[[], float]) -> None:
-        """Until the hour that `next_due` names, or something happens, which may bring an earlier one. For those who
-        look after deadlines: in quiet hours they sleep."""
+        """Until the hour that `next_due` names has surely come, or something happens, which may bring an earlier one.
+        For those who look after deadlines: in quiet hours they sleep."""
         await trio.sleep(TICK)
-        with trio.move_on_after(min(LOOK_EVERY, max(0.0, next_due() - self._clock.now()))):
+        with trio.move_on_after(min(LOOK_EVERY, max(0.0, next_due() - self._clock.certain()))):
             await self._changed.wait()

@@ -96,7 +96,7 @@ class Peering:
     def addresses_of(self, peer: PeerId) -> tuple[Address, ...]:
         """Where a peer was last known to be."""
         record = self._records.get(peer)
-        fresh = record is not None and self._clock.now() < record.message.head.exp
+        fresh = record is not None and self._clock.certain() < record.message.head.exp
         found = record.addresses if record is not None and fresh else ()
         return (*found, self._good[peer]) if peer in self._good else found
 
@@ -205,7 +205,7 @@ class Peering:
 
     def _known(self, besides: set[PeerId], *, meeting_first: bool) -> Iterator[Address]:
         """Peers we met and peers we heard of, in turns: whoever hands out thousands of records is half at most."""
-        now = self._clock.now()
+        now = self._clock.certain()  # with a fast clock all records look old, and nobody would be found who says so
         met = [address for peer, address in self._good.items() if peer not in besides]
         records = [
             record
@@ -257,7 +257,7 @@ class Peering:
                 self.on_hour(peer, self._source(peer), hour, asked, answered)
             before = len(self._records)
             for frame in frames:
-                self._try_record(frame, max(hour, self._clock.now()))
+                self._try_record(frame, max(hour, self._clock.certain()))
             if len(self._records) > before:
                 self._look_now.set()
         except (NetworkError, trio.TooSlowError):
@@ -291,8 +291,9 @@ class Peering:
         return speak(draft, self._key).frame
 
     def _try_record(self, frame: bytes, now: int, by: PeerId | None = None) -> None:
-        """One that is not believed is dropped, and nothing else is. `now`: the later of our hour and that of whoever
-        hands it over: with a slow clock all records look early, and a node that knows nobody learns no hour."""
+        """One that is not believed is dropped, and nothing else is. `now`: the later of our certain hour and that of
+        whoever hands it over: with a slow clock all records look early, with a fast one old, and a node that knows
+        nobody learns no hour."""
         try:
             self._take_record(frame, now, by)
         except Refused as refused:

@@ -258,7 +258,7 @@ class Requester:
                 await self._gossip.wait_subscription()
 
     async def _tick(self) -> None:
-        now = self._clock.now()
+        now = self._clock.certain()  # what ends here ends for good
         if self._passed_over:
             dropped, self._passed_over = self._passed_over, []
             await self._store.transact(lambda tx: tx.drop_threads(dropped))
@@ -544,7 +544,7 @@ class Requester:
             _check_opened(wish)
             now = self._clock.now()
             if not live.lock.locked():
-                await self._after_moves(live, live.thread.tick(now))
+                await self._after_moves(live, live.thread.tick(self._clock.certain()))
             _check_offered(talk, "accepted")
             offer = talk.offer.body
             assert isinstance(offer, Offer)
@@ -682,7 +682,7 @@ class Requester:
 
     async def _tell_loser(self, wish: Wish, live: LiveThread, talk: Talk, reason: str | None) -> None:
         is_lost = talk.state is State.OFFERED and not wish.is_open
-        if (is_lost or _is_untold(talk)) and self._clock.now() < talk.offer.head.exp:
+        if (is_lost or _is_untold(talk)) and self._clock.certain() < talk.offer.head.exp:
             with contextlib.suppress(Trouble):  # it ended while we waited for our turn
                 await self._decline(live, talk, Decline(reason, _turn_of(wish)))
 

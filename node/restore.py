@@ -33,8 +33,11 @@ class Restored:
     """Ids of postings that are stored and not believed at this hour."""
 
 
-def restore(tx: Tx, net: str, now: int, board: Board, threads: Threads, vendor_key: SigningKey) -> Restored:
-    """Fill the board and the threads. Deletes nothing: a wrong clock at one start must not.
+def restore(
+    tx: Tx, net: str, now: int, certain: int, board: Board, threads: Threads, vendor_key: SigningKey
+) -> Restored:
+    """Fill the board and the threads. Deletes nothing, and ends nothing before an hour that is `certain`: a wrong clock
+    at one start must not.
 
     Raises Trouble for a store of another network.
     """
@@ -70,7 +73,7 @@ def restore(tx: Tx, net: str, now: int, board: Board, threads: Threads, vendor_k
                 if message.author == live.other:
                     live.count(message)
                     live.learn_route(message, None)
-        live.thread.tick(now)
+        live.thread.tick(certain)
         threads.add(live)
         threads.add_end(live.end)
         if live.side is Side.VENDOR:

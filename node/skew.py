@@ -17,6 +17,7 @@ from protocol.limits import MAX_SKEW
 
 from .clock import CarefulClock, Clock
 from .events import EventLog
+from .store import Store
 
 log = structlog.get_logger("clock")
 
@@ -36,6 +37,10 @@ MAX_PEERS: Final = 64
 
 LOOK_EVERY: Final = 20.0
 """Seconds between two looks at our own clock: what is wrong is told within a minute."""
+
+
+CERTAIN: Final = "certain"
+"""In the store's meta: the last certain hour, while the present one is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +83,13 @@ class Skew:
             return None
         return round(self._machine.now() - self._machine.elapsed() - median(courses))
 
-    def witness(self, new: float, old: float) -> int | None:
-        """How many more sources have the first course than the second. One is enough to speak for what our own machine
-        says; to speak against it takes ENOUGH. None: nothing that counts was said."""
+    def witness(self, new: float, old: float | None) -> int | None:
+        """How many more sources have the first course than the second, or (None) than any other. One is enough to speak
+        for what our own machine says; to speak against it takes ENOUGH. None: nothing that counts was said."""
         courses = self.courses
-        lead = sum(abs(one - new) <= MAX_SKEW for one in courses) - sum(abs(one - old) <= MAX_SKEW for one in courses)
+        ours = sum(abs(one - new) <= MAX_SKEW for one in courses)
+        others = len(courses) - ours if old is None else sum(abs(one - old) <= MAX_SKEW for one in courses)
+        lead = ours - others
         return lead if lead > 0 or len(courses) >= ENOUGH else None
 
 
@@ -107,10 +114,30 @@ def _span(jump: int) -> str:
     return f"{abs(jump)} s {'forward' if jump > 0 else 'back'}"
 
 
-async def watch_clock(clock: CarefulClock, skew: Skew, events: EventLog) -> None:
+async def resume(clock: CarefulClock, store: Store) -> None:
+    """At start, before anything is written: compare the hour with the last one that was certain."""
+    noted, last_event = await store.transact(lambda tx: (tx.get_meta(CERTAIN), tx.last_event_at()))
+    last = last_event if noted is None else int(noted)
+    if last is not None:
+        clock.resume(last)
+    if noted is None and not clock.is_certain:
+        await _note_certain(clock, store)
+
+
+async def _note_certain(clock: CarefulClock, store: Store) -> None:
+    """While the hour is not certain the last certain one stands in the store: what is written now proves nothing."""
+    hour = None if clock.is_certain else str(clock.certain())
+    await store.transact_at_best(lambda tx: tx.drop_meta(CERTAIN) if hour is None else tx.put_meta(CERTAIN, hour))
+
+
+async def watch_clock(clock: CarefulClock, skew: Skew, events: EventLog, store: Store) -> None:
     """Until cancelled: say once when the clock goes wrong, and once when it is right again."""
     told: str | None = None
+    was_certain = clock.is_certain
     while True:
+        if clock.is_certain != was_certain:
+            was_certain = not was_certain
+            await _note_certain(clock, store)
         await trio.sleep(LOOK_EVERY)
         seconds, jump = skew.seconds, clock.jump
         text = advice(seconds, jump)

@@ -152,14 +152,14 @@ class Couriers:
 
     def _until_next(self, live: LiveThread, line: Line) -> float:
         """Seconds until something of this thread is due on this line, or over."""
-        now, wall = self._clock.steady(), self._clock.now()
+        now, wall = self._clock.steady(), self._clock.certain()
         times = [
             max(0.0, min(pending.due_at(line) - now, pending.row.exp - wall)) for pending in self._outbox.of(live.id)
         ]
         return max(0.05, min(times, default=ACK_WAIT))
 
     async def _drop_expired(self, live: LiveThread) -> None:
-        now = self._clock.now()
+        now = self._clock.certain()
         for pending in self._outbox.of(live.id):
             if now >= pending.row.exp:
                 self.counters["expired_unacknowledged"] += 1

@@ -45,6 +45,10 @@ MAX_HEARD, MAX_HEARD_BYTES = 512, 2 * 1024 * 1024
 """What one party may make us keep in one thread: 64 offers, withdrawn and acknowledged, are under 200 messages."""
 
 
+COMES_AGAIN = 300
+"""Seconds after which what we do not take now is to come again."""
+
+
 class Role(Protocol):
     """The requester or the vendor, as delivery sees it."""
 
@@ -341,11 +345,11 @@ class Delivery:
         """Believe and take in one item. Returns what goes back to whoever brought it. Raises Refused.
 
         line: the one it came on. Without one, what answers it goes into the outbox."""
-        now = self._clock.now()
+        now, digest = self._clock.now(), item.digest
         if now >= item.exp:
             self.counters["expired"] += 1
-            return None
-        digest = item.digest
+            # By an hour that may be wrong it is not lost: it stays where it is, and comes again.
+            return None if self._clock.certain() >= item.exp else Hint(digest, HintCode.BUSY, COMES_AGAIN)
         known = await self._store.transact(lambda tx: tx.answer_to_item(digest))
         if known is not None:
             return await self._answer_again(known, line)
@@ -374,7 +378,7 @@ class Delivery:
             answer = self._roles[end.side].turn_away(end, message, digest)
             if answer is not None and line is None:
                 self._couriers.leave_once(routes_via("mailbox", ways_back(message)), message.author, answer)
-            return answer or Hint(digest, HintCode.BUSY, 300)
+            return answer or Hint(digest, HintCode.BUSY, COMES_AGAIN)
         async with live.lock:
             live.source = origin.source
             return await self._take(live, message, digest, origin)
@@ -439,7 +443,8 @@ class Delivery:
         if live.heard >= MAX_HEARD or live.heard_bytes + len(message.frame) > MAX_HEARD_BYTES:
             self.counters["thread_full"] += 1
             return Hint(digest, HintCode.BUSY, int(LAST_RETRY))
-        outcome = live.thread.add(message, now)
+        judged_at = self._clock.certain()  # whether an answer came in time: by an hour that may be wrong, it did
+        outcome = live.thread.add(message, judged_at)
         if outcome.dropped:
             self.counters["too_early"] += 1
             return Hint(digest, HintCode.BUSY, 0) if origin.peer is None else None  # it comes again
@@ -457,7 +462,7 @@ class Delivery:
                 thread=live.id,
                 mine=False,
                 kind=message.kind,
-                now=now,
+                now=judged_at,
                 frame=message.frame,
                 digest=digest,
                 answer=answer,

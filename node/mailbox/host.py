@@ -118,8 +118,8 @@ class MailboxHost:
         await trio.sleep_forever()
 
     async def sweep(self) -> None:
-        """Let go of what expired. Called only while the hour is certain: a wrong one would empty every mailbox."""
-        now = self._clock.now()
+        """Let go of what expired, at an hour that is certain: a wrong one would empty every mailbox."""
+        now = self._clock.certain()
         await self._store.transact_at_best(lambda tx: tx.mail.drop_expired(now))
 
     async def statistics(self) -> dict[str, int]:

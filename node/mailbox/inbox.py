@@ -189,7 +189,7 @@ class Inboxes:
         retry = FIRST_RETRY
         try:
             with inbox.scope:
-                while self._clock.now() < inbox.exp():
+                while self._clock.certain() < inbox.exp():
                     began = self._clock.steady()
                     try:
                         async with self._visit(inbox.address) as (conversation, peer):
@@ -263,7 +263,7 @@ class Inboxes:
         """Until the key expires, or the mailbox has nothing but rubbish for us. Raises Refused for that."""
         told: list[bytes] = []
         rubbish, pause, stayed = 0, 0, False
-        while self._clock.now() < inbox.exp():
+        while self._clock.certain() < inbox.exp():
             known = list(inbox.known())[:MAX_KNOWN]
             if known != told:
                 _expect(await _asked(conversation, "know", list[Value](known)), "known")

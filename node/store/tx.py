@@ -574,6 +574,11 @@ class Tx:
             {"id": row.id, "type": row.type, "at": row.at, **json.loads(row.data)} for row in self._db.execute(query)
         ]
 
+    def last_event_at(self) -> int | None:
+        """The hour of the newest event; None: there is none."""
+        found: int | None = self._db.execute(select(t.events.c.at).order_by(t.events.c.id.desc()).limit(1)).scalar()
+        return found
+
     def last_event(self) -> int:
         return int(self._db.execute(select(func.coalesce(func.max(t.events.c.id), 0))).scalar_one())
 

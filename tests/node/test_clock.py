@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from node.clock import DOUBT_FOR, CarefulClock
+from node.clock import DOUBT_FOR, SURE_AFTER, CarefulClock
 from node.skew import ENOUGH, MAX_AGE, MAX_ROUND_TRIP, Skew, advice
 from protocol.limits import MAX_SKEW
 
@@ -114,6 +114,64 @@ def test_it_takes_three_sources_to_keep_the_old_hour() -> None:
     assert abs(clock.now() - (machine.wall - DAY)) <= 1, "three have the old hour"
     machine.wait(MAX_AGE)
     assert clock.now() == machine.now(), "what was said an hour ago holds nobody"
+
+
+def test_a_start_soon_after_the_last_hour_is_certain() -> None:
+    """A crash, a restart, a first start: nothing waits."""
+    for away in (0, 60, SURE_AFTER - 1):
+        machine = Machine()
+        clock, _ = careful(machine)
+        clock.resume(machine.now() - int(away))
+        assert clock.is_certain
+        assert clock.certain() == clock.now() == machine.now()
+
+
+@pytest.mark.parametrize("gap", [SURE_AFTER + 60, DAY, 365 * DAY])
+def test_a_start_long_after_the_last_hour_waits_for_somebody_to_say_so(gap: float) -> None:
+    """What is certain is the last hour and the time since, until one peer has ours. More who have another one hold us
+    to that for as long as they say so; with nobody at all it takes an hour."""
+    machine = Machine()
+    last = machine.now() - int(gap)
+    clock, skew = careful(machine)
+    clock.resume(last)
+    machine.wait(100)
+    assert clock.now() == machine.now()
+    assert clock.certain() == last + 100
+    for _ in range(10):
+        hear(skew, machine, -gap, -gap, -gap)
+        machine.wait(SURE_AFTER / 2)
+        assert not clock.is_certain
+    assert clock.certain() == last + 100 + 5 * SURE_AFTER
+    machine.wait(SURE_AFTER / 2 + 1)  # they have not said so for an hour, and nobody speaks any more
+    assert not clock.is_certain
+    machine.wait(SURE_AFTER)
+    assert clock.certain() == machine.now()
+    clock, skew = careful(machine)
+    clock.resume(last)
+    assert not clock.is_certain
+    hear(skew, machine, 0)
+    assert clock.certain() == machine.now()
+
+
+def test_what_is_certain_never_runs_ahead() -> None:
+    """Neither of a clock that was set back, nor while it is undecided which hour is right; nor of a jump forward that
+    was only followed because nobody knew better."""
+    machine = Machine()
+    clock, skew = careful(machine)
+    machine.wall -= DAY
+    assert clock.now() == machine.now() + DAY
+    assert clock.certain() == machine.now()
+    machine.wall += DAY
+    assert clock.certain() == clock.now() == machine.now()
+    machine.wall += DAY
+    assert clock.certain() == clock.now() == machine.now() - DAY
+    machine.wait(DOUBT_FOR)
+    assert clock.now() == machine.now()
+    assert clock.certain() == machine.now() - DAY
+    hear(skew, machine, 0)
+    assert clock.certain() == machine.now()
+    clock.resume(machine.now() + DAY)
+    assert clock.certain() == machine.now()
 
 
 def test_the_median_of_sources_stands_against_liars() -> None:

@@ -7,6 +7,8 @@ import trio
 from trio.testing import MockClock
 
 from node.catchup import EVERY
+from node.clock import SURE_AFTER
+from node.delivery.courier import PATIENCE
 from protocol.errors import Fault, Reason, Refused
 from protocol.exchange import State
 from tests.driver import (
@@ -229,3 +231,83 @@ async def test_a_clock_set_back_a_little_shows_nothing_twice(clock: MockClock) -
         await wait_heard(bob, intent)
         assert [(wish["id"], wish["state"]) for wish in await bob.desk.heard()] == [(intent, "open")]
         assert len(await events_of(bob, "wish.heard")) == 1
+
+
+async def test_a_start_a_year_ahead_ends_nothing(clock: MockClock) -> None:
+    """Alice has a wish open, an accept on its way to Bob, who is away, and an offer of Carol's waits at her mailbox.
+    Her machine starts a year ahead, and once more, and four neighbours have another hour. While they say so nothing of
+    hers ends, for longer than she would wait for a word. When her clock is right all goes on where it was."""
+    async with open_town() as town:
+        market = await town.open("Market", meeting=True, mailbox=True)
+        for number in range(3):
+            await town.open(f"Neighbour {number}", divisions=("mobility",))
+        alice, bob = await town.open("Alice"), await town.open("Bob", catalogue=car_hire())
+        accepted = await ask_for_a_day(alice)
+        (offer,) = (await wait_offers(alice, accepted, 1))["offers"]
+        await bob.stop()
+        accept = await alice.desk.accept(offer["id"], CONTACT, None, [], 0, answer_within=12 * 3600)
+        contract = accept["contract"]["id"]
+        still_open = await ask_for_a_day(alice)
+        await wait_heard(market, still_open)
+        await alice.stop()
+        carol = await town.open("Carol", divisions=("mobility",))
+        await wait_heard(carol, still_open)
+        made = (await carol.desk.make_offer(still_open, by_hand(valid_for=12 * 3600)))["offer"]["id"]
+        await wait_until(carol, lambda _node: has_stage(carol, made, "STORED"), 120)
+        await carol.stop()
+        assert alice.clock is not None
+        alice.clock.skew = 365 * DAY
+        for seconds in (1.2 * SURE_AFTER, 300):
+            await alice.start()
+            await wait_compared(alice)
+            await trio.sleep(seconds)
+            assert not alice.node.clock.is_certain
+            states = {wish["id"]: wish["state"] for wish in await alice.desk.wishes()}
+            assert states == {accepted: "deciding", still_open: "open"}
+            assert (await alice.desk.show(contract))["contract"]["state"] == "accepted"
+            assert alice.node.delivery.unsettled == 1
+            assert len(await alice.store.peek(lambda tx: tx.boxes())) == 2
+            await alice.stop()
+        await alice.start()
+        alice.clock.skew = 0
+        await wait_until(alice, lambda node: node.clock.is_certain, 60)
+        await wait_offers(alice, still_open, 1, 900)
+        await bob.start()
+        await wait_state(alice, contract, "confirmed", 1800)
+        await wait_state(bob, contract, "confirmed", 60)
+        assert (await alice.desk.show(still_open))["intent"]["state"] == "open"
+
+
+async def test_what_ended_while_nobody_was_there_ends_in_time(clock: MockClock) -> None:
+    """Alice's laptop lay in a drawer for a month, and comes back to no network at all: nobody can say what hour it is,
+    and it may be true. What ended meanwhile is ended an hour later, and her accept is given up."""
+    async with open_town() as town:
+        await town.open("Market", meeting=True)
+        alice, bob = await town.open("Alice"), await town.open("Bob", catalogue=car_hire())
+        accepted = await ask_for_a_day(alice)
+        (offer,) = (await wait_offers(alice, accepted, 1))["offers"]
+        await bob.stop()
+        contract = (await alice.desk.accept(offer["id"], CONTACT, None, [], 0))["contract"]["id"]
+        await alice.stop()
+        await town.neighbours["Market"].stop()
+        await trio.sleep(30 * DAY)
+        await alice.start()
+        await trio.sleep(0.9 * SURE_AFTER)
+        assert (await alice.desk.show(accepted))["intent"]["state"] == "deciding"
+        await wait_state(alice, contract, "lapsed", 0.2 * SURE_AFTER)
+        await wait_until(alice, lambda _node: _is_in_state(alice, accepted, "expired"), 120)
+        await wait_until(alice, lambda node: node.delivery.unsettled == 0, PATIENCE)
+
+
+async def ask_for_a_day(alice: Neighbour) -> str:
+    return str((await alice.desk.ask({**SKIING, "expires": DAY}, 10))["intent"]["id"])
+
+
+async def has_stage(neighbour: Neighbour, message: str, stage: str) -> bool:
+    """Has this message of a neighbour's come exactly so far?"""
+    history = [step for live in neighbour.node.threads for step in await neighbour.node.delivery.history(live)]
+    return any(step["message"] == message and step["state"] == stage for step in history)
+
+
+async def _is_in_state(alice: Neighbour, intent: str, state: str) -> bool:
+    return bool((await alice.desk.show(intent))["intent"]["state"] == state)
