@@ -66,8 +66,7 @@ PUBLISH_AGAIN = 15.0
 """Seconds between two looks for somebody to tell what nobody has heard yet, besides every new subscription."""
 
 COMING_IN = 60
-"""Seconds a node that was not up at the hour of a wish's offers waits for what lies at its mailboxes, before it opens
-them."""
+"""Seconds after its start for which a node opens no offers: what lies at its mailboxes is to be among them."""
 
 OPEN_STATES = frozenset({"OPEN", "DECIDING"})
 
@@ -204,8 +203,8 @@ class Requester:
         """Vendors with whom there was a contract: never passed over."""
         self._passed_over: list[bytes] = []
         """Threads that left their pool, to be dropped from the store."""
-        self._began = 0
-        """Wall time at which this life began."""
+        self._began = 0.0
+        """Steady time at which this life began."""
         self._moved = trio.Event()
         self._door = Door(net, clock, chance)
         self.counters: Counter[str] = Counter()
@@ -232,7 +231,7 @@ class Requester:
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled: publish what reached nobody yet, and let time pass for wishes and offers."""
-        self._began = self._clock.now()
+        self._began = self._clock.steady()
         for wish in self._wishes.values():
             self._keep_mail(wish)
             if wish.is_open:
@@ -295,7 +294,7 @@ class Requester:
         hour = wish.sealed_until
         if hour is None:
             return math.inf
-        return hour if hour >= self._began else self._began + COMING_IN
+        return max(hour, self._clock.certain() + self._began + COMING_IN - self._clock.steady())
 
     async def _open_offers(self, wish: Wish) -> None:
         """From now on the person sees them; and nobody who could have heard of one gets in another."""
