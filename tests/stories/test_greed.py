@@ -202,6 +202,7 @@ async def offered_to(dear: Dear, town: Town, count: int) -> AsyncIterator[Neighb
 
 async def test_a_stamp_that_is_asked_for_is_found(clock: MockClock) -> None:
     """It is the same item, but for the stamp."""
+    clock.autojump_threshold = 0.01  # stamps are found in a thread, for which virtual time does not wait
     dear = Dear(12)
     async with open_town() as town, offered_to(dear, town, 1):
         with trio.fail_after(60):
@@ -215,6 +216,7 @@ async def test_stamps_are_mined_one_at_a_time_and_on_a_budget(
 ) -> None:
     """Mallory asks for the dearest stamp on twenty offers: one is worked on, the others are over her share; and the
     node stops at once when it is told to."""
+    clock.autojump_threshold = 0.01
     under_way, most, calls = 0, 0, 0
 
     def watched(about: bytes, bits: int, start: int) -> bytes | None:
