@@ -1,8 +1,10 @@
-"""A whole node in one encrypted file: settings, keys, catalogue and store, from a home whether its node runs or not.
+"""A whole node in one encrypted file: settings, keys, catalogue, store and archive, whether the node runs or not.
 
     "intentcast backup 1\\n"   salt, 16   operations, u32   memory, u32 (KiB)   stream header, 24
     chunks of an XChaCha20-Poly1305 secret stream (libsodium), under Argon2id of the passphrase; what stands before them
-    is authenticated with each. The first chunk is the manifest (JSON), then every file it names, in its order.
+    is authenticated with each. The first chunk is the manifest (JSON), then every file it names, in its order. One of
+    them is a zip, of what there may be any number of: the archive, which remembers what the store has forgotten, and
+    the files a catalogue is made of.
 
 Left out unless asked for: the keys that belong to single wishes and threads. They are deleted when a wish is over, so
 that what was sealed to them can be read by nobody any more; a copy of them in a drawer would undo that.
@@ -17,6 +19,8 @@ import sqlite3
 import struct
 import time
 import unicodedata
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from importlib.metadata import version
@@ -31,10 +35,13 @@ from nacl.pwhash import argon2id
 from protocol.exchange import Side
 from protocol.keys import SigningKey, did, peer_id
 
+from .archive import FOLDER as ARCHIVE
+from .config import CATALOGUE, load_config
 from .home import SEED_BYTES, Home, sync_directory
 from .store import open_store_nowait
 from .store.tables import SCHEMA_VERSION
 from .trouble import Exit, Trouble, is_no_room, not_found, refused, usage
+from .vendor.catalogue import files_of, load_catalogue
 
 MAGIC: Final = b"intentcast backup 1\n"
 _HEADER: Final = struct.Struct(">16sII24s")
@@ -52,7 +59,9 @@ MOST_SMALL: Final = 1 << 22
 
 STORE: Final = "node.db"
 KEYS: Final = ("node.key", "vendor.key")
-NAMES: Final = ("config.toml", *KEYS, "catalogue.toml", STORE)
+FILES: Final = "files.zip"
+"""By their paths in the home."""
+NAMES: Final = ("config.toml", *KEYS, CATALOGUE, STORE, FILES)
 """All that can be in a backup. The log and the lock stay behind."""
 
 _AD: Final = sodium.crypto_secretstream_xchacha20poly1305_ABYTES
@@ -82,11 +91,12 @@ def write_backup(home: Path, target: Path, passphrase: bytes, *, with_keys: bool
     with TemporaryDirectory(prefix=".backup-", dir=directory.path) as folder:
         store = Path(folder) / STORE
         left_out = _copy_store(directory.path / STORE, store, with_keys=with_keys)
-        texts = {name: directory.path / name for name in ("config.toml", "catalogue.toml")}
+        texts = {name: directory.path / name for name in ("config.toml", CATALOGUE)}
         files: dict[str, bytes | Path] = {
             **{name: path.read_bytes() for name, path in texts.items() if path.is_file()},
             **seeds,
             STORE: store,
+            FILES: _pack(directory.path, Path(folder) / FILES),
         }
         manifest = {
             "made_at": int(time.time()),
@@ -129,9 +139,41 @@ def _copy_store(source: Path, target: Path, *, with_keys: bool) -> dict[str, int
             # Nobody can accept for them, or end them, without their keys: they expire by themselves.
             copy.execute(f"UPDATE wishes SET state = 'LOST', closed_at = ? WHERE {is_open}", (int(time.time()),))
             copy.commit()
-        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        _new_file(target).close()
         copy.execute("VACUUM INTO ?", (str(target),))
     return left_out
+
+
+def _pack(home: Path, target: Path) -> Path:
+    """What people would miss besides: as it is this moment, for a line that is cut off is mended at the next start."""
+    with (
+        _new_file(target) as file,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as packed,
+    ):
+        for path in sorted({*(home / ARCHIVE).rglob("*"), *_shop_files(home)}):
+            if path.is_file() and not path.is_symlink():
+                packed.write(path, path.relative_to(home))
+    return target
+
+
+def _shop_files(home: Path) -> list[Path]:
+    """What the catalogue is read from and lies in the home; of a broken one itself alone."""
+    try:
+        path = load_config(home).catalogue
+    except Trouble:
+        return []
+    if path is None:
+        return []
+    try:
+        found = files_of(load_catalogue(path), path)
+    except Trouble:
+        found = (path,)
+    inside = [path.resolve() for path in found if path.resolve().is_relative_to(home)]
+    return [path for path in inside if path != home / CATALOGUE]
+
+
+def _new_file(path: Path) -> IO[bytes]:
+    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
 
 
 def _encrypt(target: Path, passphrase: bytes, manifest: dict[str, Any], files: dict[str, bytes | Path]) -> None:
@@ -199,7 +241,8 @@ def restore_backup(source: Path, home: Path, passphrase: bytes) -> dict[str, Any
     unfinished = directory.path.with_name(f".{directory.path.name}.unfinished")
     try:
         with open(source, "rb") as file, _new_directory(unfinished):
-            manifest = _unpack(file, unfinished, source, passphrase)
+            manifest = _decrypt_into(unfinished, file, source, passphrase)
+            _unpack(unfinished, source)
             _check_home(unfinished, manifest, source)
             os.replace(unfinished, directory.path)
             sync_directory(directory.path.parent)
@@ -223,11 +266,11 @@ def _new_directory(path: Path) -> Iterator[None]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _unpack(file: IO[bytes], folder: Path, source: Path, passphrase: bytes) -> dict[str, Any]:
+def _decrypt_into(folder: Path, file: IO[bytes], source: Path, passphrase: bytes) -> dict[str, Any]:
     chunks = _decrypt(file, source, passphrase)
     manifest = _read_manifest(next(chunks), source)
     for name, size in manifest["files"]:
-        with open(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as out:
+        with _new_file(folder / name) as out:
             while size:
                 chunk = next(chunks, b"")
                 if not 0 < len(chunk) <= size:
@@ -239,6 +282,25 @@ def _unpack(file: IO[bytes], folder: Path, source: Path, passphrase: bytes) -> d
     if next(chunks, None) is not None:
         raise _damaged(source, "there is more in it than its manifest says")
     return manifest
+
+
+def _unpack(folder: Path, source: Path) -> None:
+    """Nothing outside the home, and nothing that is there already."""
+    packed = folder / FILES
+    if not packed.exists():
+        return
+    try:
+        with zipfile.ZipFile(packed) as files:
+            for info in files.infolist():
+                path = Path(os.path.normpath(folder / info.filename))
+                if not path.is_relative_to(folder) or (path.parent == folder and path.name.startswith("node.")):
+                    raise _damaged(source, f"{info.filename!r} does not belong into a home")
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                with files.open(info) as file, _new_file(path) as out:
+                    shutil.copyfileobj(file, out)
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, FileExistsError, NotADirectoryError) as wrong:
+        raise _damaged(source, f"{FILES}: {wrong}") from None
+    packed.unlink()
 
 
 def _decrypt(file: IO[bytes], source: Path, passphrase: bytes) -> Iterator[bytes]:
@@ -286,7 +348,9 @@ def _read_manifest(data: bytes, source: Path) -> dict[str, Any]:
         files = [(name, size) for name, size in manifest["files"]]
         names = [name for name, _ in files]
         sound = names == [name for name in NAMES if name in names] and {*KEYS, STORE, "config.toml"} <= set(names)
-        small = all(type(size) is int and 0 <= size and (name == STORE or size <= MOST_SMALL) for name, size in files)
+        small = all(
+            type(size) is int and 0 <= size and (name in (STORE, FILES) or size <= MOST_SMALL) for name, size in files
+        )
         text = all(isinstance(manifest[name], str) for name in ("peer_id", "vendor", "program"))
         number = all(type(manifest[name]) is int for name in ("made_at", "schema"))
     except (ValueError, KeyError, TypeError):

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import zipfile
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,67 @@ async def test_without_the_keys_of_single_wishes(tmp_path: Path) -> None:
         assert (await alice.desk.show(FACTS["contract"]))["contract"]["state"] == "confirmed"
         with pytest.raises(Trouble, match="keys"):
             await alice.desk.accept(FACTS["offer by hand"], "alice@example.org", None, [], 0.0)
+
+
+LIST = "SKU,Title,Price\nA1,The Name of the Rose,7.50\n"
+SHOP = 'name = "Bob"\ncontact = "Bob"\ncategories = ["media.**"]\ncurrency = "EUR"\n'
+COLUMNS = 'category = "media.book"\naction = "buy"\nper = "piece"\nplaces = "anywhere"\n'
+KEPT = ("wish.jsonl", "Bob 6967082c.damaged")
+
+
+def test_what_people_would_miss_comes_along(tmp_path: Path) -> None:
+    """The archive, which remembers what the store has forgotten, and a shop's price lists, in folders or not. What lies
+    outside the home, or is no part of a node, stays where it is."""
+    home = make_home(tmp_path, "Bob")
+    (tmp_path / "elsewhere.csv").write_text(LIST)
+    (home / "lists").mkdir()
+    for name in ("prices.csv", "lists/more.csv", "diary.txt"):
+        (home / name).write_text(LIST)
+    named = ("prices.csv", "lists/more.csv", "../elsewhere.csv")
+    lists = "".join(f'[[lists]]\nfile = "{name}"\nname = "list{n}"\n{COLUMNS}' for n, name in enumerate(named))
+    (home / "catalogue.toml").write_text(f"{SHOP}{lists}")
+    wish = home / "archive" / "2027-03-01 A wish 51e01122-9a71fd87"
+    wish.mkdir(parents=True)
+    (wish / "wish.jsonl").write_bytes(b'{"id": "51e0"}\n')
+    (wish / "Bob 6967082c.damaged").write_bytes(b"half a li")
+    (wish / "away").symlink_to(home / "diary.txt")
+    write_backup(home, tmp_path / "backup", SECRET, with_keys=False)
+    restored = tmp_path / "restored"
+    restore_backup(tmp_path / "backup", restored, SECRET)
+    expected = [
+        "catalogue.toml",
+        "prices.csv",
+        "lists/more.csv",
+        *(f"{wish.relative_to(home)}/{name}" for name in KEPT),
+    ]
+    for name in expected:
+        assert (restored / name).read_bytes() == (home / name).read_bytes()
+        assert (restored / name).stat().st_mode & 0o077 == 0
+    found = {str(path.relative_to(restored)) for path in restored.rglob("*") if path.is_file()}
+    assert found == {*expected, "config.toml", "node.key", "vendor.key", "node.db"}
+    (home / "catalogue.toml").write_text("broken =")
+    write_backup(home, tmp_path / "backup", SECRET, with_keys=False)
+    restore_backup(tmp_path / "backup", tmp_path / "again", SECRET)
+    assert (tmp_path / "again" / "catalogue.toml").read_text() == "broken ="
+
+
+@pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "node.db", "node.db-wal", "archive/../../outside"])
+def test_files_forged_to_lie_elsewhere_are_refused(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither outside of the home nor in the place of what makes the node."""
+    home = make_home(tmp_path)
+
+    def forge(_home: Path, target: Path) -> Path:
+        with zipfile.ZipFile(target, "w") as packed:
+            packed.writestr(name, b"mine")
+        return target
+
+    monkeypatch.setattr(backup_module, "_pack", forge)
+    write_backup(home, tmp_path / "backup", SECRET, with_keys=False)
+    with pytest.raises(Trouble) as told:
+        restore_backup(tmp_path / "backup", tmp_path / "restored", SECRET)
+    assert told.value.code == "backup_damaged"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["Alice", "backup"]
+    assert not Path("/tmp/outside").exists()
 
 
 async def test_of_a_running_node(tmp_path: Path) -> None:
