@@ -33,7 +33,7 @@ from .home import Home
 from .mailbox import Inboxes, Leaving, MailboxHost
 from .network.seam import ListenError, Network, PeerId, Worth
 from .peering import Peering
-from .policy import lives_in_public, may_be_dialled
+from .policy import lives_in_public, machine_of, may_be_dialled
 from .requester import Requester
 from .restore import restore
 from .skew import Skew, resume, watch_clock
@@ -253,16 +253,26 @@ async def run_node(
     restored = await store.transact(lambda tx: restore(tx, net, now, certain, board, threads, vendor_key))
     requester.restore(restored.wishes)
     await vendor.restore()
-    carried = categories.DIVISIONS if meeting else (*divisions, *vendor.divisions)
-    for division in dict.fromkeys(carried):
+
+    def machine_of_peer(peer: str) -> str:
+        return next((machine_of(link.remote) for link in network.links() if link.peer == peer), "")
+
+    vendor.machine_of = machine_of_peer
+    always, served = set(categories.DIVISIONS if meeting else divisions), set(vendor.divisions)
+    for division in sorted(always | served):
         gossip.join(division)
 
-    def carry_more() -> None:
-        for division in vendor.divisions:
-            if division not in gossip.divisions:
-                gossip.join(division)
+    def carry() -> None:
+        """Listen where there is something to sell, and no longer where there was, unless something else needs it."""
+        nonlocal served
+        before, served = served, set(vendor.divisions)
+        asked = {wish.division for wish in requester.wishes() if wish.is_open or not wish.published}
+        for division in sorted(before - served - always - asked):
+            gossip.leave(division)
+        for division in sorted(served - set(gossip.divisions)):
+            gossip.join(division)
 
-    vendor.divisions_changed = carry_more
+    vendor.divisions_changed = carry
 
     async with trio.open_nursery() as nursery:
         # Who answers is there before who asks: the first link finds every protocol served.

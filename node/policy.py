@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from protocol.gossip.place import public_place
+from protocol.gossip.place import any_place, public_place
 from protocol.terms import Route
 
 TRIES_PER_WISH = 3
@@ -112,6 +112,13 @@ def subnet_of(address: str) -> str:
 def source_of(remote: str, peer: str) -> str:
     """What it costs something to be another of: a public subnet, or else a peer. `remote`: where the peer was seen."""
     return subnet_of(remote) or peer
+
+
+def machine_of(remote: str) -> str:
+    """The machine a multiaddr of a home or an office names, where a subnet tells nobody apart; IPv6: the /64, for
+    addresses within it are free. Empty for a public address, and for this very machine."""
+    host = any_place(ip_of(remote)).host
+    return "" if not host or subnet_of(remote) or _is_loopback(ip_of(remote)) else host
 
 
 def _is_loopback(host: str) -> bool:

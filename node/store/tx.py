@@ -466,11 +466,13 @@ class Tx:
         self._db.execute(upsert(t.hook_sends).values(values).on_conflict_do_update(index_elements=["id"], set_=values))
 
     def due_sends(self, now: int, most: int) -> list[tuple[HookRow, SendRow]]:
-        """What is to be told now, the longest due first. Twice as many as asked for, as some may be under way."""
-        hooks = {row.id: row for row in self.hooks() if row.state == "on"}
-        query = select(t.hook_sends).where(t.hook_sends.c.state == "waiting", t.hook_sends.c.due <= now)
-        rows = [SendRow(**row._mapping) for row in self._db.execute(query.order_by(t.hook_sends.c.due).limit(2 * most))]
-        return [(hooks[row.hook], row) for row in rows if row.hook in hooks]
+        """What is to be told now, the longest due first: so many for each hook that is on."""
+        found = []
+        for hook in [hook for hook in self.hooks() if hook.state == "on"]:
+            ours = (t.hook_sends.c.hook == hook.id) & (t.hook_sends.c.state == "waiting") & (t.hook_sends.c.due <= now)
+            query = select(t.hook_sends).where(ours).order_by(t.hook_sends.c.due).limit(most)
+            found += [(hook, SendRow(**row._mapping)) for row in self._db.execute(query)]
+        return found
 
     def next_send(self, now: int) -> int | None:
         """When the next one is due that is not due yet."""

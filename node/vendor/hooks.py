@@ -10,6 +10,7 @@ import json
 import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -34,7 +35,12 @@ RETRIES: Final = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 SEND_WITHIN: Final = 15.0
 """Seconds a receiver has to answer."""
 
-AT_ONCE: Final = 8
+AT_ONCE: Final = 4
+"""Requests on their way to one hook: one that does not answer holds up itself alone."""
+
+MAX_ADDRESSES: Final = 4
+"""Of one name, that are tried in turn."""
+
 MAX_HOOKS: Final = 16
 MAX_WAITING: Final = 10_000
 """Requests that wait, for one hook; then its oldest ones are given up."""
@@ -78,7 +84,8 @@ class Hooks:
         self.describe: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
         """An event with what a receiver wants to know about it; set by the office."""
         self._post = post or post_over_http
-        self._sending: set[str] = set()
+        self._sending: dict[str, set[str]] = {}
+        """Hook -> ids of the requests that are on their way to it."""
         self._turn = trio.Lock()
         self._changed = trio.Event()
         self._any = False
@@ -194,10 +201,12 @@ class Hooks:
     async def _send_due(self, nursery: trio.Nursery) -> int | None:
         """Start what is due, and say when the next one is."""
         now = self._clock.now()
-        found, due = await self._store.transact(lambda tx: (tx.due_sends(now, AT_ONCE), tx.next_send(now)))
+        # Twice as many, as some may be on their way.
+        found, due = await self._store.transact(lambda tx: (tx.due_sends(now, 2 * AT_ONCE), tx.next_send(now)))
         for hook, send in found:
-            if send.id not in self._sending and len(self._sending) < AT_ONCE:
-                self._sending.add(send.id)
+            sending = self._sending.setdefault(hook.id, set())
+            if send.id not in sending and len(sending) < AT_ONCE:
+                sending.add(send.id)
                 nursery.start_soon(self._send, hook, send)
         return due
 
@@ -244,7 +253,7 @@ class Hooks:
         try:
             await self._settle(hook, send, status, why)
         finally:
-            self._sending.discard(send.id)
+            self._sending[hook.id].discard(send.id)
             self._wake()
 
     async def _settle(self, hook: HookRow, send: SendRow, status: int, why: str) -> None:
@@ -279,6 +288,10 @@ class Refused(OSError):
     """The address may not be asked."""
 
 
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+"""IPv4 addresses as a network without IPv4 writes them (RFC 6052)."""
+
+
 async def post_over_http(url: str, headers: dict[str, str], body: bytes, allow_private: bool) -> int:
     """One request; redirects are not followed, and the answer is not read. Raises OSError."""
     import httpcore
@@ -289,7 +302,7 @@ async def post_over_http(url: str, headers: dict[str, str], body: bytes, allow_p
         try:
             async with pool.stream("POST", url, headers=list(headers.items()), content=body) as answer:
                 return int(answer.status)
-        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as failed:
+        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, UnicodeError) as failed:
             raise OSError(str(failed) or type(failed).__name__) from None
 
 
@@ -301,11 +314,14 @@ def _checked_backend(allow_private: bool) -> Any:
 
         async def connect_tcp(self, host: str, port: int, *args: Any, **more: Any) -> Any:
             found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
-            addresses = [str(entry[4][0]) for entry in found]
+            addresses = [str(entry[4][0]) for entry in found][:MAX_ADDRESSES]
             if not allow_private:
                 for address in addresses:
                     check_public(address)
-            return await httpcore.TrioBackend().connect_tcp(addresses[0], port, *args, **more)
+            for address in addresses[:-1]:
+                with suppress(httpcore.ConnectError):  # a machine without IPv6, say
+                    return await httpcore.TrioBackend().connect_tcp(address, port, *args, **more)
+            return await httpcore.TrioBackend().connect_tcp(addresses[-1], port, *args, **more)
 
         async def sleep(self, seconds: float) -> None:
             await trio.sleep(seconds)
@@ -318,16 +334,21 @@ def check_public(address: str) -> None:
     found: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(found, ipaddress.IPv6Address):
         inner = found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
+        if found in _NAT64:
+            inner = ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF)
         found = inner or found
     if not found.is_global or found.is_multicast:
         raise Refused(f"{address} is no public address; add the hook with --allow-private if it is yours")
 
 
 def _check_url(url: str, allow_private: bool) -> None:
+    if not all("!" <= char <= "~" for char in url):
+        raise usage("bad_url", f"{url[:80]!r} has a character no address has", "Umlauts are written so: xn--bcher-kva.")
     try:
         parts = urlsplit(url)
         host = parts.hostname
         port = parts.port
+        (host or "").encode("idna")
     except ValueError:
         host, port, parts = None, None, urlsplit("")
     if not host or parts.scheme not in ("http", "https") or len(url) > 2000 or parts.username or parts.fragment:

@@ -29,19 +29,22 @@ from .shelf import Item
 from .spreadsheet import BadLine, Table, find_columns, fold, rows_of
 
 MAX_LINES: Final = 100_000
-"""Lines of all lists of a catalogue: some 60 MB, and three seconds to read."""
+"""Lines of all lists of a catalogue: some 60 MB, and two seconds to read (`scripts/bench lists`)."""
 
 MAX_BAD_SHOWN: Final = 100
 """Bad lines that are told one by one; of more, how many."""
 
 JUDGED: Final = 60
-"""Lines looked at closely for one wish: those most called as it says, then the cheapest. Each costs about 0.2 ms."""
+"""Lines looked at closely for one wish: those most called as it says, then the cheapest. Each costs about 0.1 ms."""
 
 MOST_VISITS: Final = 60_000
-"""Entries of the index read for one wish, some 15 ms: words that stand in half of all lines find nothing anyway."""
+"""Entries of the index read for one wish, some 30 ms: words that stand in half of all lines find nothing anyway."""
 
 LIKE_ENOUGH: Final = 0.4
 """How much of its words, the rare ones weighing more, a wish must share with a line, or a line with a wish."""
+
+ALIKE: Final = 1_000
+"""The likeness of what is called just as a wish says."""
 
 _NONE: Final = array("I")
 _WORD: Final = re.compile(r"[^\W_]+")
@@ -212,18 +215,20 @@ class PriceList:
                 if not found:
                     described = property_def(wanted, intent.action, prop.name) is not None
                     return [], f"must:{name}" if described else "must:other"
-        best = nsmallest(JUDGED, found, key=lambda row: (-found[row], self._minors[row], row))
-        return [(self._item(row), found[row]) for row in best], reason
+        minors = self._minors
+        best = nsmallest(JUDGED, [(-likeness, minors[row], row) for row, likeness in found.items()])
+        return [(self._item(row), -likeness / ALIKE) for likeness, _, row in best], reason
 
-    def _by_name(self, intent: Intent, kinds: set[int]) -> tuple[dict[int, float], str]:
+    def _by_name(self, intent: Intent, kinds: set[int]) -> tuple[dict[int, int], str]:
+        """Row -> likeness, in parts of ALIKE."""
         gtins, must = self._gtins_of(intent)
         if gtins:
             rows = [row for gtin in gtins for row in self._by_gtin.get(gtin, ()) if self._kind_of[row] in kinds]
             if rows or must:
-                return dict.fromkeys(rows, 1.0), "must:gtin"
+                return dict.fromkeys(rows, ALIKE), "must:gtin"
         words = words_of(intent.title) - words_of(label_of(intent.category) + " " + intent.category)
         if not words or not self.source.by_words:
-            return {row: 1.0 for row, kind in enumerate(self._kind_of) if kind in kinds}, "category"
+            return {row: ALIKE for row, kind in enumerate(self._kind_of) if kind in kinds}, "category"
         return self._by_words(words, kinds), "words"
 
     def _gtins_of(self, intent: Intent) -> tuple[list[str], bool]:
@@ -238,7 +243,7 @@ class PriceList:
                 must = must or prop.need == "must"
         return found, must
 
-    def _by_words(self, words: frozenset[str], kinds: set[int]) -> dict[int, float]:
+    def _by_words(self, words: frozenset[str], kinds: set[int]) -> dict[int, int]:
         """Rows that share enough words, the rarest looked at first."""
         weights = {word: self._weight(word) for word in words}
         whole = sum(weights.values())
@@ -252,12 +257,13 @@ class PriceList:
                 scores[row] = scores.get(row, 0.0) + weights[word]
                 hits[row] = hits.get(row, 0) + 1
         found = {}
+        line_weights, kind_of, least = self._line_weights, self._kind_of, LIKE_ENOUGH * whole
         for row, together in scores.items():
-            line = self._line_weights[row]
+            line = line_weights[row]
             # All that a line says may stand in a wish that says much more; but one word alone is chance.
-            enough = together >= LIKE_ENOUGH * whole or (hits[row] > 1 and together >= LIKE_ENOUGH * line)
-            if enough and self._kind_of[row] in kinds:
-                found[row] = round(2 * together / (whole + line), 3)
+            enough = together >= least or (together >= LIKE_ENOUGH * line and hits[row] > 1)
+            if enough and kind_of[row] in kinds:
+                found[row] = int(2 * ALIKE * together / (whole + line))
         return found
 
     def _weight(self, word: str) -> float:

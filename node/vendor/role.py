@@ -105,6 +105,8 @@ class VendorRole:
         self.programs.on_unanswered = self._program_failed
         self.divisions_changed: Callable[[], None] = lambda: None
         """Told when there is more or less to listen to; set by whoever joins topics."""
+        self.machine_of: Callable[[str], str] = lambda _peer: ""
+        """Where in the own house a transport peer is (policy.machine_of); set by whoever has the links."""
         self.view_of: Callable[[Message], dict[str, Any]] = lambda _wish: {}
         """How a wish looks to a program; set by the desk."""
         self.view_of_accept: Callable[[LiveThread, Talk], dict[str, Any]] = lambda _live, _talk: {}
@@ -702,7 +704,7 @@ class VendorRole:
         if slots_chosen(accept.body.options) > 1:
             return None, "terms"
         when = time_of(offer, accept.body.options)
-        takers = {live.peer or "", live.source or ""} - {""}
+        takers = {live.peer or "", live.source, self.machine_of(live.peer or "")} - {""}
         hold, refusal = await self._store.transact(
             lambda tx: self.stock.try_hold(tx, accept.id, item, row.count, when, takers, now)
         )

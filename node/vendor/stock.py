@@ -75,7 +75,8 @@ class Stock:
     ) -> tuple[HoldRow | None, str | None]:
         """Hold stock for an accept, at most ten minutes: the hold, or the reason why not (a reject's).
 
-        `takers`: who accepts, as far as that costs something: the transport peer, and the subnet it was seen in."""
+        `takers`: who accepts, as far as that costs something: the transport peer, and the subnet or the machine it was
+        seen in."""
         item = self.find(tx, key)
         span = None
         if item is not None:

@@ -39,6 +39,7 @@ def main() -> int:
         "turns": turns,
         "offers": offers,
         "vendors": vendors,
+        "lists": lists,
         "footprint": footprint,
         "sync": sync,
         "town": town,
@@ -203,6 +204,19 @@ def vendors(chosen: argparse.Namespace) -> tuple[Any, list[Goal]]:
     rest = found["whole"] - sum(found["where"].values())
     print(f"    {1e3 * rest / len(rounds):6.1f} ms  gossip, streams, trio")
     return found, [Goal("vendors that answer a wish", min(len(times) for times in rounds), 50, at_least=True)]
+
+
+def lists(_chosen: argparse.Namespace) -> tuple[Any, list[Goal]]:
+    """A price list of 100,000 lines: to read, to hold, and to find something in."""
+    found = run_json("tests.bench.lists")
+    print(f"  {found['lines']} lines: read in {found['read']:.1f} s, {found['megabytes']:.0f} MB; a wish for")
+    for what, seconds in found["wishes"].items():
+        print(f"    {1e3 * seconds:6.1f} ms  {what}")
+    return found, [
+        Goal("100,000 lines read", found["read"], 3, False, " s"),
+        Goal("100,000 lines held", found["megabytes"], 80, False, " MB"),
+        Goal("the dearest wish to 100,000 lines", 1e3 * max(found["wishes"].values()), 50, False, " ms"),
+    ]
 
 
 def footprint(chosen: argparse.Namespace) -> tuple[Any, list[Goal]]:

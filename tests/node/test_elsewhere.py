@@ -7,7 +7,7 @@ from trio.testing import MockClock
 
 from node.config import load_config
 from node.peering import WANTED
-from node.policy import source_of, subnet_of
+from node.policy import machine_of, source_of, subnet_of
 from protocol.gossip import Alarm, AlarmKind
 from tests.driver import Town, open_town, wait_until
 
@@ -111,3 +111,6 @@ def test_a_source_is_a_public_subnet_or_else_a_peer() -> None:
     assert source_of(at("8.8.8.8"), PEER) == source_of(at("8.8.8.9"), "other") == "8.8.8.0/24"
     assert source_of("/ip6/2a00:1450:4007:1::5/tcp/1", PEER) == "2a00:1450:4007::/48"
     assert source_of(at("192.168.1.2"), PEER) == source_of("", PEER) == PEER
+    assert machine_of(at("192.168.1.2")) == "192.168.1.2"
+    assert machine_of("/ip6/fd00::1:2:3:4/tcp/1") == machine_of("/ip6/fd00::9/tcp/1") == "fd00::/64"
+    assert {machine_of(one) for one in (at("8.8.8.8"), at("127.0.0.1"), "/ip6/::1/tcp/1", "")} == {""}

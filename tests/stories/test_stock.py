@@ -187,6 +187,29 @@ async def test_strangers_without_end_lock_no_more_than_the_cap(count: int, tmp_p
         assert (await alice.desk.show(contract))["contract"]["reference"] == "R-17"
 
 
+async def test_many_nodes_of_one_machine_are_one_stranger(tmp_path: Path, clock: MockClock) -> None:
+    """In the office nobody has a public subnet, and node keys are free: Mallory runs six nodes on one machine, and each
+    accepts a car. Of four she holds two; Alice, at the next desk, gets hers."""
+    async with open_town() as town:
+        await town.open("Market", meeting=True)
+        mallory = [await town.open(f"Mallory {number}") for number in range(6)]
+        alice = await town.open("Alice")
+        bob = await open_shop(town, tmp_path, FLEET.format(top='confirm = "by hand"', count="stock = 4"))
+        machines = {one.peer_id: "192.168.1.66" for one in mallory}
+        bob.node.vendor.machine_of = lambda peer: machines.get(peer, "")
+        for one in mallory:
+            intent = (await one.desk.ask(SKIING, 10))["intent"]["id"]
+            (offer,) = (await wait_offers(one, intent, 1))["offers"]
+            await one.desk.accept(offer["id"], "mallory@example.org", None, [], 0)
+        await wait_until(bob, lambda node: node.vendor.counters["rejected_policy"] == 4)
+        assert bob.node.vendor.stock.ledger.sold("duster", bob.node.clock.now()) == 2
+        intent = (await alice.desk.ask(SKIING, 10))["intent"]["id"]
+        (offer,) = (await wait_offers(alice, intent, 1))["offers"]
+        await alice.desk.accept(offer["id"], "alice@example.org", None, [], 0)
+        await wait_state(bob, offer["id"], "accepted")
+        await wait_until(bob, lambda node: node.vendor.stock.ledger.sold("duster", node.clock.now()) == 3)
+
+
 async def test_a_vendor_says_no_by_hand(tmp_path: Path, clock: MockClock) -> None:
     """Bob decides himself; he refuses, the car is free at once, and Alice is told why."""
     async with open_town() as town:
@@ -226,6 +249,22 @@ async def test_a_catalogue_is_read_again_while_the_node_runs(tmp_path: Path, clo
         assert "home" in node.gossip.divisions
         types = [event["type"] for event in await bob.store.peek(lambda tx: tx.events_after(0))]
         assert [one for one in types if one.startswith("catalogue.")] == ["catalogue.broken", "catalogue.loaded"]
+
+
+async def test_a_shop_that_gives_up_a_trade_listens_to_it_no_longer(tmp_path: Path, clock: MockClock) -> None:
+    """Bob sold homes' things and books beside cars. What he has no more he does not carry for others' sake either; but
+    home he needs himself: he asked for a plumber."""
+    async with open_town() as town:
+        market = await town.open("Market", meeting=True)
+        text = FLEET.format(top="", count="stock = 1")
+        bob = await open_shop(town, tmp_path, text.replace("mobility.**", 'mobility.**", "home.**", "media.**'))
+        assert bob.node.gossip.divisions == ("home", "media", "mobility")
+        await bob.desk.ask(LEAK, 10)
+        (tmp_path / "Bob.toml").write_text(text)
+        await reload(tmp_path / "Bob.toml", bob.node.vendor, bob.node.events)
+        assert bob.node.gossip.divisions == ("home", "mobility")
+        await wait_until(market, lambda node: node.gossip.subscribers("media") == ())
+        assert market.node.gossip.subscribers("home") != ()
 
 
 @pytest.mark.live

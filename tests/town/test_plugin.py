@@ -31,6 +31,7 @@ def test_a_strangers_bot_is_tested(tmp_path: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert "node/town/scenarios/first-deal.toml" in names
     assert "node/api/dashboard.json" in names
+    assert {"node/py.typed", "protocol/py.typed"} <= set(names)
     project = tmp_path / "peak"
     shutil.copytree(HERE / "example", project, ignore=shutil.ignore_patterns("__pycache__"))
     home = tmp_path / "env"

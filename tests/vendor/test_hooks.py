@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import httpcore
 import httpx
 import pytest
 import trio
@@ -21,7 +22,7 @@ from node.clock import SeededChance, VirtualClock
 from node.events import EventLog
 from node.store import Store, Tx, open_store
 from node.trouble import Trouble
-from node.vendor.hooks import KEPT, MAX_WAITING, RETRIES, Hooks, Refused, check_public, post_over_http
+from node.vendor.hooks import KEPT, MAX_WAITING, RETRIES, SEND_WITHIN, Hooks, Refused, check_public, post_over_http
 from node.vendor.leads import as_csv, defused, lead_of
 from node.vendor.signing import TOLERANCE, BadSignature, new_secret, sign, verify
 from tests.driver import SKIING, car_hire, open_town, wait_heard, wait_offers, wait_state, wait_until
@@ -74,7 +75,8 @@ class TestAddresses:
     @pytest.mark.parametrize(
         "address",
         "127.0.0.1 10.1.2.3 192.168.0.1 172.16.9.9 169.254.169.254 0.0.0.0 100.64.0.1 224.0.0.1 255.255.255.255 ::1 "
-        "fe80::1%eth0 fc00::1 ::ffff:127.0.0.1 2002:7f00:1:: 2001:0:7f00:1:0:0:80ff:fffe :: ff02::1".split(),
+        "fe80::1%eth0 fc00::1 ::ffff:127.0.0.1 2002:7f00:1:: 64:ff9b::a00:1 2001:0:7f00:1:0:0:80ff:fffe :: "
+        "ff02::1".split(),
     )  # fmt: skip
     def test_of_the_own_house_are_refused(self, address: str) -> None:
         with pytest.raises(Refused):
@@ -90,6 +92,33 @@ class TestAddresses:
             with pytest.raises(OSError, match="no public address"):
                 await post_over_http(f"http://localhost:{receiver.port}/x", {}, b"{}", False)
             assert receiver.got == []
+
+    async def test_a_name_that_leads_elsewhere_the_second_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A name is resolved once, and what was looked at is connected to: the answer to a second question, which the
+        owner of the name could change meanwhile, is never asked for. Of two addresses the second serves if the first
+        does not."""
+        answers = [["2606:2800:220:1::1", "93.184.216.34"], ["127.0.0.1"]]
+        dialled = []
+
+        async def resolve(host: str, port: int, **_more: Any) -> list[tuple[Any, ...]]:
+            return [(0, 0, 0, "", (address, port)) for address in answers.pop(0)]
+
+        async def connect(_self: Any, host: str, *_args: Any, **_more: Any) -> Any:
+            dialled.append(host)
+            raise httpcore.ConnectError("nobody there")
+
+        monkeypatch.setattr(trio.socket, "getaddrinfo", resolve)
+        monkeypatch.setattr(httpcore.TrioBackend, "connect_tcp", connect)
+        with pytest.raises(OSError, match="nobody there"):
+            await post_over_http("https://example.org/x", {}, b"{}", False)
+        assert dialled == ["2606:2800:220:1::1", "93.184.216.34"]
+        with pytest.raises(OSError, match="no public address"):
+            await post_over_http("https://example.org/x", {}, b"{}", False)
+        assert len(dialled) == 2
+
+    async def test_a_name_that_is_none_ends_nothing(self) -> None:
+        with pytest.raises(OSError, match=r"long|length"):
+            await post_over_http(f"https://{'a' * 64}.example.org/x", {}, b"{}", False)
 
 
 class Receiver:
@@ -257,6 +286,30 @@ async def test_a_crash_forgets_nothing_and_gone_is_gone(clock: MockClock) -> Non
             nursery.cancel_scope.cancel()
 
 
+async def test_a_receiver_that_hangs_holds_up_nobody_else(clock: MockClock) -> None:
+    """A hundred things wait for a receiver that takes each and never answers. The other one is told all of them at
+    once."""
+    async with open_store(None) as store, trio.open_nursery() as nursery:
+        told: list[int] = []
+
+        class HangingPost(Post):
+            async def __call__(self, url: str, headers: dict[str, str], body: bytes, allow_private: bool) -> int:
+                if "hangs" in url:
+                    await trio.sleep_forever()
+                told.append(self.clock.now())
+                return 204
+
+        post = HangingPost(VirtualClock())
+        hooks = await open_hooks(store, nursery, post)
+        await hooks.add("https://hangs.example.org/hook", [], False)
+        await hooks.add("https://example.org/hook", [], False)
+        began = post.clock.now()
+        await tell(hooks, 100)
+        await until(lambda: len(told) == 100)
+        assert told[-1] - began < SEND_WITHIN
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_key_is_changed_without_a_gap(clock: MockClock) -> None:
     """For a day both keys sign, so the receiver can change at its leisure; then the old one is worth nothing."""
     async with open_store(None) as store, trio.open_nursery() as nursery:
@@ -320,6 +373,11 @@ async def test_the_queue_is_bounded_and_old_things_are_forgotten(
         ("https://u:p@example.org/", True, "no address to tell"),
         ("https://example.org:99999/", True, "no address to tell"),
         ("https:///x", True, "no address to tell"),
+        (f"https://{'a' * 64}.example.org/", False, "no address to tell"),
+        ("https://a..example.org/", False, "no address to tell"),
+        ("https://b\u00fccher.example/", False, "a character no address has"),
+        ("https://example.org/a b", False, "a character no address has"),
+        ("https://example.org/\n", False, "a character no address has"),
     ],
 )
 async def test_odd_addresses_are_refused_at_once(url: str, private: bool, says: str) -> None:

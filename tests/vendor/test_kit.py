@@ -22,7 +22,17 @@ from node.vendor.examples import book_shop, car_rental, plumber
 from node.vendor.kit import load_program
 from protocol.offer import Offer, Option
 from protocol.terms import Money
-from tests.driver import SKIING, Neighbour, Town, car_hire, open_town, wait_offers, wait_state, wait_until
+from tests.driver import (
+    SKIING,
+    Neighbour,
+    Town,
+    car_hire,
+    open_town,
+    wait_heard,
+    wait_offers,
+    wait_state,
+    wait_until,
+)
 
 NOW = int(datetime(2027, 3, 1, 12, tzinfo=ZoneInfo("Europe/Paris")).timestamp())
 CAR: Mapping[str, Any] = {"action": "rent", "category": "mobility.car", "title": "A car"}
@@ -311,6 +321,54 @@ async def test_a_wild_program_costs_the_node_nothing(tmp_path: Path, monkeypatch
         for process in started:
             process.kill()
             process.wait(10)
+
+
+@pytest.mark.live
+async def test_a_program_that_died_is_asked_again_when_it_is_back(tmp_path: Path) -> None:
+    """The process ends in the middle of Alice's wish, and another wish comes while nobody is there. The node counts it,
+    waits, and the next life of the program answers both."""
+    script, home = tmp_path / "wild.py", tmp_path / "bob"
+    script.write_text(WILD)
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        async with open_town() as town:
+            await town.open("Market", meeting=True)
+            alice = await town.open("Alice")
+            async with node_with_door(town, home) as bob:
+                started.append(start_wild(home, script))
+                await wait_program(bob, "Wild")
+                await bob.node.gossip.wait_subscriber("mobility")
+                deadly = (await alice.desk.ask({**CAR, "title": "dies of it"}, 10))["intent"]["id"]
+                assert await trio.to_thread.run_sync(started[0].wait, 30) == 9
+                await wait_until(bob, lambda node: node.vendor.programs.views()[0]["state"] == "away")
+                (view,) = (await bob.desk.office.stats(1))["programs"]
+                assert view["counts"] == {"died": 1}
+                assert view["last_error"] == "died on a wish: it went away before it answered"
+                second = (await alice.desk.ask({**CAR, "title": "good, but nobody is there"}, 10))["intent"]["id"]
+                await wait_heard(bob, second)
+                (home / "behaves").touch()
+                started.append(start_wild(home, script))
+                for intent in (deadly, second):
+                    await wait_offers(alice, intent, 1)
+                assert {one["state"] for one in (await bob.desk.status())["programs"]} == {"here"}
+    finally:
+        for process in started:
+            process.kill()
+            process.wait(10)
+
+
+@pytest.mark.slow
+def test_mypy_is_strict_about_an_example_as_a_stranger_has_it(tmp_path: Path) -> None:
+    """The package says that it is typed, and its words hold: a shop of one's own passes `mypy --strict`, and a slip in
+    it does not."""
+    shop = tmp_path / "my_shop.py"
+    shop.write_text(Path(car_rental.__file__).read_text())
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--config-file", "/dev/null", str(shop)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    shop.write_text(shop.read_text().replace('wish.count("day")', "wish.count(24)"))
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert 'has incompatible type "int"; expected "str"' in done.stdout
 
 
 async def test_a_wish_that_brings_a_program_down_is_left_alone(clock: MockClock) -> None:
