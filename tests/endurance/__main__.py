@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 PATIENCE = 4
 """What a goal in seconds may be missed by with --ci, where the machine does other things as well."""
 
+TELL_EVERY = 25
+"""Days of chaos between two words of how far it is."""
+
 PATIENT = argparse.ArgumentParser(add_help=False)
 PATIENT.add_argument("--ci", action="store_true", help=f"goals in time may be missed {PATIENCE} times")
 
@@ -108,7 +111,7 @@ def chaos(words: list[str]) -> int:
         else range(options.first, options.first + options.seeds)
     )
     plans = [Plan(seed, options.hours, options.minutes, options.times) for seed in seeds]
-    minutes = len(plans) * (1.5 + 0.25 * options.hours + 0.2 * options.minutes) / options.jobs / 60
+    minutes = len(plans) * (1.5 + 0.45 * options.hours + 0.6 * options.minutes) / options.jobs / 60
     print(f"{len(plans)} days, {options.jobs} at a time: about {minutes:.0f} minutes", flush=True)
     began, days, counts = time.monotonic(), [], Counter[str]()
     spawn = multiprocessing.get_context("spawn")
@@ -121,6 +124,8 @@ def chaos(words: list[str]) -> int:
                 print("".join(f"    {line}\n" for line in day.broken[:10]), flush=True)
             elif options.seed is not None:
                 print(f"seed {day.seed}: {day.trace}", flush=True)
+            if len(days) % TELL_EVERY == 0 and len(days) < len(plans):
+                print(f"  {len(days)} days, {time.monotonic() - began:.0f} s", flush=True)
     return _sum_up(days, counts, time.monotonic() - began, options.seed is not None)
 
 

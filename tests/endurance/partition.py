@@ -1,15 +1,18 @@
 """Two halves of a market that lose each other: real processes in network namespaces, split and healed by nft rules.
 
-    node -- veth -- hub (forwards, drops by rule) -- veth -- node
+    node -- veth -- hub (forwards, drops by rule) -- slow wire -- hub of the other half -- veth -- node
 
-Each node has a namespace and a subnet of its own; the hub is a namespace as well, so nothing of the machine's own
-network is touched. Needs the right to make namespaces, `ip` and `nft`; says so and skips where there is none.
+Each node has a namespace and a subnet of its own; the hubs are namespaces as well, so nothing of the machine's own
+network is touched. Needs `ip`, `nft` and the right to make namespaces and tunnels; says so and skips where it lacks one.
 """
 
 import os
 import random
+import re
 import shutil
+import socket
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -28,6 +31,9 @@ HEAL_GOAL = 60.0
 LOSS = 20
 """Of a hundred packets, in each direction, while the halves are apart."""
 
+DELAY, JITTER = 0.05, 0.02
+"""Seconds from one half to the other, one way, and what chance adds: another continent."""
+
 PORT = 4001
 
 
@@ -43,15 +49,18 @@ def run(*command: str, given: str | None = None) -> str:
 
 
 class Halves:
-    """`size` namespaces on each side, and the hub between them."""
+    """`size` namespaces on each side, a hub for each side, and a slow wire between the hubs."""
 
     def __init__(self, size: int) -> None:
         self._tag = f"ic{os.getpid()}"
-        self.hub = f"{self._tag}-hub"
         self.places = [(side, number) for side in (1, 2) for number in range(1, size + 1)]
+        self._wires: list[subprocess.Popen[bytes]] = []
 
     def name(self, side: int, number: int) -> str:
         return f"{self._tag}-{side}-{number}"
+
+    def hub(self, side: int) -> str:
+        return f"{self._tag}-hub-{side}"
 
     def address(self, side: int, number: int) -> str:
         return f"10.77.{side}.{4 * number + 2}"
@@ -60,16 +69,20 @@ class Halves:
         for tool in ("ip", "nft"):
             if shutil.which(tool) is None:
                 raise Impossible(f"there is no {tool}: apt-get install -y iproute2 nftables")
-        run("ip", "netns", "add", self.hub)
-        self._in_hub("ip", "link", "set", "lo", "up")
-        self._in_hub("sysctl", "-qw", "net.ipv4.ip_forward=1")
+        _remove_left_behind()
+        for side in (1, 2):
+            run("ip", "netns", "add", self.hub(side))
+            self._in_hub(side, "ip", "link", "set", "lo", "up")
+            self._in_hub(side, "sysctl", "-qw", "net.ipv4.ip_forward=1")
         for side, number in self.places:
             name, wire = self.name(side, number), f"v{side}-{number}"
             run("ip", "netns", "add", name)
-            run("ip", "link", "add", wire, "netns", self.hub, "type", "veth", "peer", "name", "up0", "netns", name)
+            run(
+                "ip", "link", "add", wire, "netns", self.hub(side), "type", "veth", "peer", "name", "up0", "netns", name
+            )
             gate = f"10.77.{side}.{4 * number + 1}"
-            self._in_hub("ip", "address", "add", f"{gate}/30", "dev", wire)
-            self._in_hub("ip", "link", "set", wire, "up")
+            self._in_hub(side, "ip", "address", "add", f"{gate}/30", "dev", wire)
+            self._in_hub(side, "ip", "link", "set", wire, "up")
             for words in (
                 ("link", "set", "lo", "up"),
                 ("address", "add", f"{self.address(side, number)}/30", "dev", "up0"),
@@ -77,7 +90,29 @@ class Halves:
                 ("route", "add", "default", "via", gate),
             ):
                 run("ip", "-n", name, *words)
+        self._join_hubs()
         self._rules("")
+
+    def _join_hubs(self) -> None:
+        ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ends[0], ends[1]:
+            for side, end in zip((1, 2), ends, strict=True):
+                command = ["ip", "netns", "exec", self.hub(side), sys.executable, "-m", "tests.endurance.wire"]
+                wire = subprocess.Popen(
+                    [*command, "far", str(end.fileno()), str(DELAY), str(JITTER)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    pass_fds=[end.fileno()],
+                    start_new_session=True,
+                )
+                self._wires.append(wire)
+                assert wire.stdout is not None
+                assert wire.stderr is not None
+                if wire.stdout.readline() != b"ready\n":
+                    raise Impossible(f"no tunnel: {wire.stderr.read().decode().strip().splitlines()[-1:]}")
+                self._in_hub(side, "ip", "link", "set", "far", "up")
+                self._in_hub(side, "ip", "route", "add", f"10.77.{3 - side}.0/24", "dev", "far")
 
     def split(self) -> None:
         one, other = "10.77.1.0/24", "10.77.2.0/24"
@@ -91,23 +126,46 @@ class Halves:
 
     def dropped(self) -> int:
         """Packets, since the rules changed last."""
-        text = self._in_hub("nft", "list", "chain", "inet", "weather", "forward")
+        text = "".join(self._in_hub(side, "nft", "list", "chain", "inet", "weather", "forward") for side in (1, 2))
         return sum(
             int(words[words.index("packets") + 1]) for words in map(str.split, text.splitlines()) if "packets" in words
         )
+
+    def round_trip(self) -> float:
+        """Seconds from the first node of one half to that of the other, and back: the best of five."""
+        program = (
+            "import socket, time\n"
+            "def trip():\n"
+            "    began = time.monotonic()\n"
+            f"    socket.create_connection(({self.address(2, 1)!r}, {PORT})).close()\n"
+            "    return time.monotonic() - began\n"
+            "print(min(trip() for _ in range(5)))"
+        )
+        return float(run("ip", "netns", "exec", self.name(1, 1), sys.executable, "-c", program))
 
     def _rules(self, lines: str) -> None:
         counted = lines.replace(" drop", " counter drop")
         table = f"chain forward {{\ntype filter hook forward priority 0; policy accept;\n{counted}\n}}"
         given = f"table inet weather\ndelete table inet weather\ntable inet weather {{\n{table}\n}}\n"
-        self._in_hub("nft", "-f", "-", given=given)  # one transaction
+        for side in (1, 2):
+            self._in_hub(side, "nft", "-f", "-", given=given)  # one transaction
 
-    def _in_hub(self, *command: str, given: str | None = None) -> str:
-        return run("ip", "netns", "exec", self.hub, *command, given=given)
+    def _in_hub(self, side: int, *command: str, given: str | None = None) -> str:
+        return run("ip", "netns", "exec", self.hub(side), *command, given=given)
 
     def remove(self) -> None:
-        for name in (self.hub, *(self.name(*place) for place in self.places)):
+        for wire in self._wires:
+            wire.communicate()  # closes its standard input, and it ends
+        for name in (self.hub(1), self.hub(2), *(self.name(*place) for place in self.places)):
             subprocess.run(["ip", "netns", "delete", name], capture_output=True)
+
+
+def _remove_left_behind() -> None:
+    """Namespaces of a run that was killed."""
+    for line in run("ip", "netns", "list").splitlines():
+        left = re.match(r"ic(\d+)-", line)
+        if left is not None and not Path("/proc", left[1]).exists():
+            run("ip", "netns", "delete", line.split()[0])
 
 
 @contextmanager
@@ -136,6 +194,7 @@ def partition(size: int = 5, seconds: float = 600.0, wishes: int = 10, seed: int
                 elif number == size:
                     node.options += ("--join", nodes[0].address)
                 node.start()
+            trip = halves.round_trip()
             live = _ask(nodes, wishes, chance)
             wait_for("everybody hears of everything", lambda: _all_know(nodes, live, set()), 120)
             halves.split()
@@ -151,6 +210,13 @@ def partition(size: int = 5, seconds: float = 600.0, wishes: int = 10, seed: int
             twice = sum(_shown_twice(node) for node in nodes)
     where = f"2 x {size} nodes, {seconds:.0f} s apart, {LOSS} % loss"
     return [
+        Figure(
+            "T27",
+            "a round trip between them",
+            f"{trip * 1000:.0f} ms",
+            f"at least {2000 * DELAY:.0f} ms",
+            trip >= 2 * DELAY,
+        ),
         at_least("T27", f"{where}: packets dropped", dropped, 1),
         Figure("T27", "the halves did not know the same before", "yes" if apart else "no", "yes", apart),
         told("T27", "live wishes, withdrawn ones", f"{len(live)}, {len(dead)}"),
