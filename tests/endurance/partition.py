@@ -3,7 +3,7 @@
     node -- veth -- hub (forwards, drops by rule) -- slow wire -- hub of the other half -- veth -- node
 
 Each node has a namespace and a subnet of its own; the hubs are namespaces as well, so nothing of the machine's own
-network is touched. Needs `ip`, `nft` and the right to make namespaces and tunnels; says so and skips where it lacks one.
+network is touched. Needs `ip`, `nft` and the right to make namespaces and tunnels; skips, with a word, without them.
 """
 
 import os
