@@ -35,7 +35,7 @@ class Hearsay:
         "_neighbours",
         "_overlay",
         "_params",
-        "_prompt",
+        "_prompted",
         "_rejected",
         "_rng",
         "_seen",
@@ -61,7 +61,7 @@ class Hearsay:
         self._rejected = rejected
         self._busy: dict[Peer, None] = {}  # who said IHAVE or IWANT since the last heartbeat
         self._late: dict[Topic, list[bytes]] = {}  # what this RPC brought because we asked
-        self._prompt = 0  # times we said IHAVE at once since the last heartbeat
+        self._prompted: list[float] = []  # when we said IHAVE at once, in the last interval
         self.asking: dict[Peer, Asked] = {}
         """Peers we wait for. Most of the time there are none."""
         self.cache = MessageCache(params.history_length, params.history_gossip, params.cache_bytes)
@@ -189,8 +189,9 @@ class Hearsay:
         """At the end of an RPC. What came by hearsay goes on by hearsay at once: where our mesh failed, that of others
         may have failed as well, and a heartbeat at every hop adds up. Who is slow hears of it at the heartbeat."""
         for topic, ids in self._late.items():
-            if self._prompt < self._params.max_prompt_ihaves:
-                self._prompt += 1
+            self._prompted = [then for then in self._prompted if now - then < self._params.heartbeat_interval]
+            if len(self._prompted) < self._params.max_prompt_ihaves:
+                self._prompted.append(now)
                 self._counts["ihave.prompt"] += 1
                 others = self._overlay.all_outside(topic, now)
                 self._say(topic.name, ids, [peer for peer in others if not peer.awake and peer is not source])
@@ -205,7 +206,6 @@ class Hearsay:
             if told:
                 self._say(name, ids, told)
         overlay.forget_newcomers()
-        self._prompt = 0
 
     def _say(self, name: str, ids: list[bytes], told: list[Peer]) -> None:
         if len(ids) > self._params.max_ihave_ids:

@@ -168,8 +168,8 @@ class Params:
     history_gossip: int = 3
     """Heartbeats a message is spoken about."""
     max_prompt_ihaves: int = 4
-    """Times between two heartbeats that what came by hearsay is told on at once. Others hear ten RPCs with IHAVE
-    between two heartbeats of theirs, in which two of ours can fall."""
+    """Times that what came by hearsay is told on at once, in any interval of a heartbeat. Others hear ten RPCs with
+    IHAVE between two heartbeats of theirs: with two of ours in it that makes six, and ten if it lasts twice as long."""
     cache_bytes: int = 8 * 1024 * 1024
     """Messages that can be asked for, together. Six seconds of 170 of the largest messages a second."""
     seen_ttl: float = 120.0
@@ -184,8 +184,8 @@ class Params:
     max_ihave_ids: int = 1_000
     """Ids in one IHAVE of ours: 22 kB, a third of an RPC."""
     max_ihave_rpcs: int = 10
-    """RPCs with IHAVE heard from one peer between two heartbeats. Honest peers send up to five, one at the heartbeat
-    and `max_prompt_ihaves` at once; ten when two of their heartbeats fall between two of ours."""
+    """RPCs with IHAVE heard from one peer between two heartbeats. Honest peers send up to six: two of their
+    heartbeats can fall in it, and `max_prompt_ihaves` at once; ten if our heartbeat is late by nearly another."""
     max_iwant_ids: int = 5_000
     """Ids one peer may ask us for between two heartbeats: five times what one IHAVE of ours speaks of, and what go asks
     for at most."""

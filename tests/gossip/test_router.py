@@ -683,7 +683,7 @@ def test_all_hear_of_a_message_in_time_though_the_mesh_changes_meanwhile() -> No
 
 def test_what_came_by_hearsay_goes_on_by_hearsay_at_once() -> None:
     """Where our mesh failed, that of others may have failed as well. To all outside the mesh that keep up with us, but
-    to Bob, who told us, only so often between two heartbeats, and together what came together."""
+    to Bob, who told us, only so often in the time of a heartbeat, and together what came together."""
     alice = Alice()
     alice.meet(*crowd(10), "bob", "slow")
     alice.beat()
@@ -711,6 +711,33 @@ def test_what_came_by_hearsay_goes_on_by_hearsay_at_once() -> None:
     alice.beat()
     assert sorted(alice.said(outside[0])[0].ihave[0].ids) == sorted(ids[:6])
     assert len(told_when_bob_brings(1)) == 5
+
+
+def test_nobody_is_told_more_often_than_it_reads() -> None:
+    """Others read ten RPCs with IHAVE between two heartbeats of theirs, which may be late. Bob brings new things by
+    hearsay all the time, and most of them right before and after our heartbeats."""
+    alice = Alice()
+    alice.meet(*crowd(10), "bob")
+    alice.beat()
+    outside = next(peer for peer in crowd(10) if peer not in alice.router.mesh(TOPIC))
+    told: list[float] = []
+
+    def look() -> None:
+        told.extend(alice.now for rpc in alice.said(outside) if rpc.ihave)
+
+    for number, at in enumerate(base + at for base in range(1, 31, 3) for at in (0.9, 0.95, 1.0, 1.02, 2.0, 2.02)):
+        alice.now = at
+        if at == int(at):
+            alice.beat(0)
+            look()
+        for word in (b"%d a" % number, b"%d b" % number):
+            alice.hear("bob", ihave(message_id(TOPIC, word)))
+            alice.hear("bob", message(word))
+            look()
+    assert len(told) > 60
+    late = 1.2 * Params().heartbeat_interval
+    most = max(sum(begin <= at < begin + late for at in told) for begin in told)
+    assert most <= Params().max_ihave_rpcs
 
 
 def test_what_the_mesh_brings_is_told_at_the_heartbeat() -> None:
