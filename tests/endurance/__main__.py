@@ -15,7 +15,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -30,6 +29,9 @@ if TYPE_CHECKING:
 
 PATIENCE = 4
 """What a goal in seconds may be missed by with --ci, where the machine does other things as well."""
+
+DAYS_PER_PROCESS = 20
+"""What a process has used up of memory is given back with its end."""
 
 TELL_EVERY = 25
 """Days of chaos between two words of how far it is."""
@@ -114,9 +116,9 @@ def chaos(words: list[str]) -> int:
     minutes = len(plans) * (1.5 + 0.45 * options.hours + 0.6 * options.minutes) / options.jobs / 60
     print(f"{len(plans)} days, {options.jobs} at a time: about {minutes:.0f} minutes", flush=True)
     began, days, counts = time.monotonic(), [], Counter[str]()
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.jobs, spawn, max_tasks_per_child=20) as pool:
-        for day in pool.map(live_quietly, plans):
+    # Not concurrent.futures: until Python 3.15 its pool hangs when a process has done its part (cpython issue 115634).
+    with multiprocessing.get_context("spawn").Pool(options.jobs, maxtasksperchild=DAYS_PER_PROCESS) as pool:
+        for day in pool.imap(live_quietly, plans):
             days.append(day)
             counts.update(day.counts)
             if day.broken:

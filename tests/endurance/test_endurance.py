@@ -75,12 +75,19 @@ def test_the_door_tells_which_seed_and_exits_as_it_went(
     assert lines[1] == lines[2]
     assert lines[1].startswith("seed 3: ")
     days = [Day(1, "a", ["the sky fell"]), Day(2, "b")]
-    monkeypatch.setattr("concurrent.futures.ProcessPoolExecutor.map", lambda *_: iter(days))
+    monkeypatch.setattr("multiprocessing.pool.Pool.imap", lambda *_: iter(days))
     assert main(["chaos", "--seeds", "2", *short]) == 1
     told = capsys.readouterr().out
     assert "scripts/chaos --seed 1" in told
     assert "the sky fell" in told
     assert told.splitlines()[-1].endswith("broken: [1]")
+
+
+def test_more_days_than_a_process_lives(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.endurance.__main__.DAYS_PER_PROCESS", 2)
+    short = ["--hours", "0.05", "--minutes", "0.5", "--times", "1", "--jobs", "1"]
+    assert main(["chaos", "--seeds", "5", *short]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("5 days in ")
 
 
 def test_a_seed_is_a_day_to_the_byte() -> None:
