@@ -41,7 +41,7 @@ from .home import SEED_BYTES, Home, sync_directory
 from .store import open_store_nowait
 from .store.tables import SCHEMA_VERSION
 from .trouble import Exit, Trouble, is_no_room, not_found, refused, usage
-from .vendor.catalogue import files_of, load_catalogue
+from .vendor.catalogue import files_of
 
 MAGIC: Final = b"intentcast backup 1\n"
 _HEADER: Final = struct.Struct(">16sII24s")
@@ -157,18 +157,14 @@ def _pack(home: Path, target: Path) -> Path:
 
 
 def _shop_files(home: Path) -> list[Path]:
-    """What the catalogue is read from and lies in the home; of a broken one itself alone."""
+    """What the catalogue is read from and lies in the home."""
     try:
         path = load_config(home).catalogue
     except Trouble:
         return []
     if path is None:
         return []
-    try:
-        found = files_of(load_catalogue(path), path)
-    except Trouble:
-        found = (path,)
-    inside = [path.resolve() for path in found if path.resolve().is_relative_to(home)]
+    inside = [path.resolve() for path in files_of(path) if path.is_file() and path.resolve().is_relative_to(home)]
     return [path for path in inside if path != home / CATALOGUE]
 
 

@@ -310,6 +310,7 @@ class Desk:
         except ValueError as bad:
             raise usage("bad_pattern", str(bad), "Write for example 'mobility.car.**'.") from None
         name, contact = normalised(said["name"]), normalised(said["contact"])
+        self._vendor.programs.check_place(name)  # before the stream begins, on which nobody could be told
         key, value = f"program:{name}", " ".join(patterns)
         await self._store.transact(lambda tx: tx.put_meta(key, value))
         concurrency = int(said.get("concurrency") or 8)

@@ -213,6 +213,8 @@ def leads(
     """
     from node.vendor.leads import as_csv as to_csv
 
+    if as_csv and as_json and out is None:
+        raise usage("csv_or_json", "--csv and --json at once", "Take one away, or write the CSV to a file: --out.")
     found = client_of(home).get("vendor", "leads")
     text = to_csv(found["leads"]) if as_csv else json.dumps(found, indent=2, ensure_ascii=False) + "\n"
     if out is None:
@@ -262,6 +264,8 @@ def replay(
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
     except OSError as wrong:
         raise Trouble("not_read", f"{file}: {wrong.strerror}", "", Exit.NOT_FOUND) from None
+    except UnicodeDecodeError:
+        raise usage("not_text", f"{file} is no text in UTF-8", "Use what `intentcast intents --json` prints.") from None
     for view in replayed(read_wishes(text, str(file)), answer):
         failed += view["answer"] == "failed"
         if as_json:
@@ -294,6 +298,8 @@ def hook_list(home: Home = None, as_json: Json = False) -> None:
             print(f"  {', '.join(view['events'])}")
         if view["last_failure"]:
             print(f"  last failure: {view['last_failure']}")
+    if not found["hooks"]:
+        say("Nobody is told anything. Add one: intentcast vendor hook add URL")
 
 
 @hook.command("add")
@@ -341,7 +347,14 @@ def hook_incoming(home: Home = None, as_json: Json = False) -> None:
 
     intentcast vendor hook incoming
     """
+    from node.config import load_config
+
     _print_key(client_of(home).post("vendor", "hooks", body={"do": "incoming"}), as_json)
+    port = load_config(home_path(home)).hook_port
+    if port:
+        say(f"What is posted to http://127.0.0.1:{port}/hooks/offers is signed with it.")
+    else:
+        say("Nobody can post yet: set hook_port in config.toml, and start the node again.")
 
 
 @hook.command("remove")
@@ -367,5 +380,5 @@ def _print_key(found: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    print_fields(found)
+    print_fields({name: value for name, value in found.items() if value})
     say("Keep the secret: it is shown this once.")

@@ -86,9 +86,16 @@ def read_catalogue(top: Section, folder: Path) -> Catalogue:
     )
 
 
-def files_of(catalogue: Catalogue, path: Path) -> tuple[Path, ...]:
-    """The files a catalogue was read from."""
-    return (path, *(one.report.file for one in catalogue.lists))
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The files a catalogue is read from: itself, and the lists it names, whether they are there or not. Of one that is
+    no TOML, itself."""
+    try:
+        lists = tomllib.loads(_source(path)).get("lists")
+    except (Trouble, tomllib.TOMLDecodeError):
+        return (path,)
+    parts = [part for part in lists if isinstance(part, dict)] if isinstance(lists, list) else []
+    names = [name for part in parts[:MAX_LISTS] if isinstance(name := part.get("file"), str)]
+    return (path, *(path.parent / name for name in names))
 
 
 def _lists(top: Section, shop: Shop, patterns: tuple[str, ...], folder: Path) -> tuple[PriceList, ...]:

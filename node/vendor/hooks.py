@@ -125,7 +125,7 @@ class Hooks:
         secret = new_secret(self._chance.bytes(32))
         now = self._clock.now()
 
-        def work(tx: Tx) -> HookRow:
+        def work(tx: Tx) -> tuple[HookRow, bool]:
             found = next((row for row in tx.hooks() if row.id == id), None)
             if found is None and id == INCOMING:
                 found = HookRow(INCOMING, "", "", "[]", False, "on", 0, now)
@@ -134,10 +134,11 @@ class Hooks:
             old = [(key, now + OLD_KEY) for key, until in _read_keys(found.secrets) if until is None]
             changed = found.changed(secrets=_keys([(secret, None), *old]))
             tx.put_hook(changed)
-            return changed
+            return changed, bool(old)
 
-        row = await self._store.transact(work)
-        return {"id": row.id, "url": row.url, "secret": secret, "old_until": now + OLD_KEY}
+        row, had_one = await self._store.transact(work)
+        made = {"id": row.id, "url": row.url, "secret": secret}
+        return {**made, "old_until": now + OLD_KEY} if had_one else made
 
     async def remove(self, id: str) -> None:
         if not await self._store.transact(lambda tx: tx.drop_hook(id)):

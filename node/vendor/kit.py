@@ -19,7 +19,9 @@ import inspect
 import json
 import sys
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -353,6 +355,8 @@ class Vendor:
             trio.run(self.serve)
         except KeyboardInterrupt:
             print("Ended.", file=sys.stderr)
+        except Trouble as trouble:
+            raise SystemExit(f"Error: {trouble.message}\n  {trouble.hint}".rstrip()) from None
 
     async def serve(self) -> None:
         """The same, from inside a trio program. Raises Trouble if the node does not let us in."""
@@ -396,18 +400,25 @@ class Vendor:
                 if stream.status_code != 200:
                     raise _trouble(await stream.aread())
                 async with trio.open_nursery() as nursery:
-                    async for line in stream.aiter_lines():
-                        if line.startswith("data: "):
-                            job = json.loads(line[6:])
-                            if job["type"] in ("wish", "accept"):
-                                nursery.start_soon(self._work, client, job)
-                            else:
-                                print(f"{self.name} is at work.", file=sys.stderr)
+                    with suppress(httpx.TransportError):  # it ended, perhaps in the middle of a line
+                        async for line in stream.aiter_lines():
+                            if line.startswith("data: "):
+                                job = json.loads(line[6:])
+                                if job["type"] in ("wish", "accept"):
+                                    nursery.start_soon(self._work, client, job)
+                                else:
+                                    print(f"{self.name} is at work.", file=sys.stderr)
                     nursery.cancel_scope.cancel()
 
     async def _work(self, client: Any, job: Mapping[str, Any]) -> None:
+        import httpx
+
         said = await self.do(job, int(time.time()))
-        answer = await client.post(f"/v1/vendor/jobs/{job['job']}", json=said)
+        try:
+            answer = await client.post(f"/v1/vendor/jobs/{job['job']}", json=said)
+        except httpx.TransportError as failed:
+            print(f"The node did not take an answer: {failed}", file=sys.stderr)  # it asks again
+            return
         if answer.status_code != 200:
             print(f"The node says: {_trouble(answer.content).message}", file=sys.stderr)
 
@@ -535,7 +546,13 @@ def load_program(text: str) -> Vendor:
     file = Path(path if path.endswith(".py") else f"{path}.py")
     if not file.is_file():
         raise usage("no_program", f"there is no program {file}", "Write FILE.py, or FILE.py:name of the Vendor in it.")
-    found = runpy.run_path(str(file), run_name="vendor_program").get(name or "shop")
+    try:
+        found = runpy.run_path(str(file), run_name="vendor_program").get(name or "shop")
+    except Exception as wrong:
+        lines = [frame.lineno for frame in traceback.extract_tb(wrong.__traceback__) if frame.filename == str(file)]
+        where = f"{file}:{lines[-1]}" if lines else str(file)
+        what = f"{where}: {type(wrong).__name__}: {wrong}"
+        raise Trouble("program", what, "Run it with python to see all.") from None
     if not isinstance(found, Vendor):
         raise usage("no_program", f"{file} has no Vendor called {name or 'shop'}", "Write shop = Vendor(...) in it.")
     return found

@@ -206,14 +206,18 @@ class Programs:
             for program in self._here.values()
         )
 
-    async def work(
-        self, name: str, contact: str, categories: tuple[str, ...], *, decides: bool, concurrency: int
-    ) -> AsyncIterator[dict[str, Any]]:
-        """A program's stream of jobs, for as long as it reads it. Raises Trouble if it cannot be let in."""
+    def check_place(self, name: str) -> None:
+        """Raises Trouble if no program of this name can be let in."""
         if name in self._here:
             raise refused("program_here", f"a program called {name!r} is connected already", "End it, or rename one.")
         if len({*self._here, *self._away, name}) > MAX_PROGRAMS:
             raise refused("programs_full", f"{MAX_PROGRAMS} programs are known already", "Use one for several trades.")
+
+    async def work(
+        self, name: str, contact: str, categories: tuple[str, ...], *, decides: bool, concurrency: int
+    ) -> AsyncIterator[dict[str, Any]]:
+        """A program's stream of jobs, for as long as it reads it. Raises Trouble if it cannot be let in."""
+        self.check_place(name)
         program = Program(name, contact, categories, decides, min(concurrency, MAX_CONCURRENCY))
         self._here[name] = program
         self._away.pop(name, None)

@@ -11,7 +11,7 @@ import structlog
 import trio
 
 from ..trouble import Trouble
-from .catalogue import Catalogue, files_of, load_catalogue
+from .catalogue import files_of, load_catalogue
 
 if TYPE_CHECKING:
     from ..events import EventLog
@@ -27,16 +27,19 @@ Looks = tuple[tuple[str, int, int, int], ...]
 
 async def watch_catalogue(path: Path, vendor: "VendorRole", events: "EventLog") -> None:
     """Until cancelled. A file that is not there yet may come."""
-    used = seen = _look(path, vendor.catalogue)
+    files = files_of(path)
+    used = seen = _look(files)
     while True:
         await trio.sleep(LOOK_EVERY)
-        found = _look(path, vendor.catalogue)
+        found = _look(files)
         if found != seen:
             seen = found  # still being written, perhaps
         elif found != used:
-            used = found
+            # Looked at before it is read: what changes meanwhile is read again. It may name other lists now, and also
+            # one that is wrong, or not there yet, will be mended.
+            files = files_of(path)
+            used = seen = _look(files)
             await reload(path, vendor, events)
-            used = seen = _look(path, vendor.catalogue)  # it may name other lists now
 
 
 async def reload(path: Path, vendor: "VendorRole", events: "EventLog") -> None:
@@ -58,9 +61,8 @@ async def reload(path: Path, vendor: "VendorRole", events: "EventLog") -> None:
     await events.add("catalogue.loaded", {"items": len(catalogue.items), "lines": lines, "bad_lines": bad})
 
 
-def _look(path: Path, catalogue: Catalogue | None) -> Looks:
+def _look(files: tuple[Path, ...]) -> Looks:
     """What tells one state of the files from another."""
-    files = files_of(catalogue, path) if catalogue is not None else (path,)
     found = []
     for file in files:
         try:

@@ -283,3 +283,12 @@ async def test_a_file_that_changes_is_noticed(tmp_path: Path, monkeypatch: pytes
         await wait_until(bob, lambda node: node.vendor.counters["catalogue_loaded"] == 1)
         assert bob.node.vendor.catalogue is not None
         assert bob.node.vendor.catalogue.items[0].stock == 2
+        with path.open("a") as file:
+            file.write('[[lists]]\nfile = "more.csv"\ncategory = "mobility.car"\naction = "rent"\n')
+            file.write('per = "day"\nplaces = "anywhere"\n')
+        await wait_until(bob, lambda node: node.vendor.counters["catalogue_broken"] == 1)
+        (tmp_path / "more.csv").write_text("Title;Price\nClio;29\n")  # what was missing comes
+        await wait_until(bob, lambda node: node.vendor.counters["catalogue_loaded"] == 2)
+        assert len(bob.node.vendor.catalogue.lists[0]) == 1
+        (tmp_path / "more.csv").write_text("Title;Price\nClio;29\nTwingo;25\n")
+        await wait_until(bob, lambda node: node.vendor.counters["catalogue_loaded"] == 3)

@@ -357,6 +357,33 @@ async def test_a_program_that_died_is_asked_again_when_it_is_back(tmp_path: Path
             process.wait(10)
 
 
+@pytest.mark.live
+async def test_a_program_outlives_its_node(tmp_path: Path) -> None:
+    """The node ends in the middle of a stream and is started again: the program waits, comes back and answers. A second
+    program of its name is told that there is one, and ends."""
+    home = tmp_path / "bob"
+    home.mkdir()
+    shop, twin = (Vendor("Bob", categories=["mobility.**"], home=home) for _ in range(2))
+    shop.on_intent()(lambda wish, ctx: ctx.offer(total="10 EUR"))
+    (home / "running.json").write_text(json.dumps({"socket": str(home / "node.sock")}))
+    async with open_town() as town, trio.open_nursery() as nursery:
+        await town.open("Market", meeting=True)
+        alice, bob = await town.open("Alice"), await town.open("Bob")
+        nursery.start_soon(shop.serve)
+        for _ in range(2):
+            async with trio.open_nursery() as node:
+                await node.start(serve_api, bob.desk, home / "node.sock")
+                await wait_program(bob, "Bob")
+                with pytest.raises(Trouble, match="connected already"):
+                    await twin.serve()
+                await bob.node.gossip.wait_subscriber("mobility")
+                intent = (await alice.desk.ask(CAR, 10))["intent"]["id"]
+                await wait_offers(alice, intent, 1)
+                node.cancel_scope.cancel()
+            await wait_until(bob, lambda node: node.vendor.programs.views()[0]["state"] == "away")
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.slow
 def test_mypy_is_strict_about_an_example_as_a_stranger_has_it(tmp_path: Path) -> None:
     """The package says that it is typed, and its words hold: a shop of one's own passes `mypy --strict`, and a slip in

@@ -68,6 +68,31 @@ def test_what_is_no_wish_is_told(text: str, says: str, tmp_path: Path, capsys: p
     assert says in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("import and", "shop.py: SyntaxError"),
+        ("x = 1\nx.shop()", "shop.py:2: AttributeError"),
+        ("shop = 5", "no Vendor called shop"),
+    ],
+)
+def test_a_program_that_cannot_be_loaded_is_told(
+    text: str, says: str, wishes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "shop.py").write_text(text)
+    assert main(["vendor", "replay", str(wishes), "--program", str(tmp_path / "shop.py")]) != Exit.OK
+    assert says in capsys.readouterr().err
+
+
+def test_slips_at_the_command_line_are_told(wishes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "shop.toml").write_text(ALPINE.format(name="Alpine Cars", price="48.00", stock=3))
+    wishes.write_bytes(b"\xff\xaa")
+    assert main(["vendor", "replay", str(wishes), "--catalogue", str(tmp_path / "shop.toml")]) == Exit.USAGE
+    assert "is no text in UTF-8" in capsys.readouterr().err
+    assert main(["vendor", "leads", "--csv", "--json", "--home", str(tmp_path)]) == Exit.USAGE
+    assert "--csv and --json at once" in capsys.readouterr().out
+
+
 def test_a_list_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Bad lines are shown with file and line, as compilers do, and the exit code says that some are left out."""
     (tmp_path / "cars.csv").write_text("Title;Price\nDuster;48\nClio;cheap\n")
