@@ -25,7 +25,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO, Any, Final
 
 import nacl.bindings as sodium
@@ -87,16 +86,16 @@ def write_backup(home: Path, target: Path, passphrase: bytes, *, with_keys: bool
     if not directory.exists:
         raise not_found(f"there is no home at {home}", "Name yours with --home.")
     seeds = {name: directory.seed(name) for name in KEYS}
-    # In the home, which is private and has room for a store.
-    with TemporaryDirectory(prefix=".backup-", dir=directory.path) as folder:
-        store = Path(folder) / STORE
+    # In the home, which is private.
+    with _told_by_name(directory.path), directory.workshop() as folder:
+        store = folder / STORE
         left_out = _copy_store(directory.path / STORE, store, with_keys=with_keys)
         texts = {name: directory.path / name for name in ("config.toml", CATALOGUE)}
         files: dict[str, bytes | Path] = {
             **{name: path.read_bytes() for name, path in texts.items() if path.is_file()},
             **seeds,
             STORE: store,
-            FILES: _pack(directory.path, Path(folder) / FILES),
+            FILES: _pack(directory.path, folder / FILES),
         }
         manifest = {
             "made_at": int(time.time()),
@@ -110,6 +109,24 @@ def write_backup(home: Path, target: Path, passphrase: bytes, *, with_keys: bool
         }
         _encrypt(target, passphrase, manifest, files)
     return manifest
+
+
+@contextmanager
+def _told_by_name(home: Path) -> Iterator[None]:
+    """What keeps a copy of this home from being made, as Trouble."""
+    try:
+        yield
+    except sqlite3.Error as wrong:
+        if getattr(wrong, "sqlite_errorcode", None) != sqlite3.SQLITE_FULL:
+            raise refused("store_damaged", f"{home / STORE}: {wrong}", "intentcast doctor says more.") from None
+        raise _no_copy(home, "the disk is full", is_full=True) from None
+    except OSError as wrong:
+        raise _no_copy(home, wrong.strerror or str(wrong), is_full=is_no_room(wrong)) from None
+
+
+def _no_copy(home: Path, why: str, *, is_full: bool) -> Trouble:
+    hint = "Make room on it: for a moment a backup takes as much as the store once more." if is_full else ""
+    return refused("not_written", f"no copy of {home} can be made: {why}", hint)
 
 
 def _size(file: bytes | Path) -> int:
@@ -236,18 +253,28 @@ def restore_backup(source: Path, home: Path, passphrase: bytes) -> dict[str, Any
         raise refused("home_taken", f"{directory.path} {what}: nothing is overwritten", "Name a new one with --home.")
     unfinished = directory.path.with_name(f".{directory.path.name}.unfinished")
     try:
-        with open(source, "rb") as file, _new_directory(unfinished):
+        with _opened(source) as file, _new_directory(unfinished):
             manifest = _decrypt_into(unfinished, file, source, passphrase)
             _unpack(unfinished, source)
             _check_home(unfinished, manifest, source)
             os.replace(unfinished, directory.path)
             sync_directory(directory.path.parent)
-    except FileNotFoundError as wrong:
-        raise Trouble("not_found", f"there is no file {wrong.filename}", "", Exit.NOT_FOUND) from None
     except OSError as wrong:
         hint = "Make room on that disk." if is_no_room(wrong) else "Choose another place with --home."
         raise refused("not_restored", f"{wrong.filename or home}: {wrong.strerror}", hint) from None
     return manifest
+
+
+def _opened(source: Path) -> IO[bytes]:
+    try:
+        return open(source, "rb")
+    except FileNotFoundError:
+        raise not_found(f"there is no file {source}", _NAME_IT) from None
+    except OSError as wrong:
+        raise refused("not_read", f"{source}: {wrong.strerror}", _NAME_IT) from None
+
+
+_NAME_IT: Final = "Name a file that intentcast backup wrote."
 
 
 @contextmanager
@@ -291,7 +318,8 @@ def _unpack(folder: Path, source: Path) -> None:
                 path = Path(os.path.normpath(folder / info.filename))
                 if not path.is_relative_to(folder) or (path.parent == folder and path.name.startswith("node.")):
                     raise _damaged(source, f"{info.filename!r} does not belong into a home")
-                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                for parent in reversed(path.relative_to(folder).parents[:-1]):
+                    (folder / parent).mkdir(mode=0o700, exist_ok=True)
                 with files.open(info) as file, _new_file(path) as out:
                     shutil.copyfileobj(file, out)
     except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, FileExistsError, NotADirectoryError) as wrong:

@@ -1,7 +1,5 @@
 """What can be wrong with a node and its home, looked at one by one. Changes nothing, whether the node runs or not."""
 
-import json
-import os
 import sqlite3
 import stat
 import time
@@ -275,9 +273,3 @@ def kind_of_address(text: str) -> str:
     host = ipaddress.ip_address(address.host)
     sorts = (("any", host.is_unspecified), ("loopback", host.is_loopback), ("public", host.is_global))
     return f"{address.kind} {next((name for name, is_it in sorts if is_it), 'private')}"
-
-
-def write_private(path: Path, document: Mapping[str, Any]) -> None:
-    """A document people read before they send it. Raises OSError."""
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w", encoding="utf-8") as out:
-        out.write(json.dumps(document, indent=2) + "\n")

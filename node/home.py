@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import stat
 import tempfile
 import time
@@ -32,6 +33,9 @@ MAX_SOCKET_PATH: Final = 100
 
 _MARKS: Final = ("config.toml", "node.key", "vendor.key", "catalogue.toml", "lock")
 """A directory with one of these is a home."""
+
+
+WORKSHOP: Final = ".backup-"
 
 
 def default_home() -> Path:
@@ -127,6 +131,28 @@ class Home:
             raise Trouble("key_damaged", f"{path} is damaged: it must have {SEED_BYTES} bytes", "Restore your copy.")
         return seed
 
+    @contextmanager
+    def workshop(self) -> Iterator[Path]:
+        """A private folder for a copy of the store, gone at the end. What a killed process left of one is deleted now,
+        or when a node starts: keys may lie in it that are to be forgotten. Raises OSError."""
+        self._clear_workshops()
+        with tempfile.TemporaryDirectory(prefix=WORKSHOP, dir=self.path) as folder:
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                yield Path(folder)
+            finally:
+                os.close(fd)
+
+    def _clear_workshops(self) -> None:
+        for path in self.path.glob(f"{WORKSHOP}*"):
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                if _locked(fd):  # or somebody is at work in it
+                    shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(fd)
+
     # ------------------------------------------------------------------------------------------------ one at a time
 
     @contextmanager
@@ -148,6 +174,7 @@ class Home:
                 os.ftruncate(fd, 0)
                 os.pwrite(fd, f"{os.getpid()}\n".encode("ascii"), 0)
             self._forget_note()  # whoever left one is dead: the lock was free
+            self._clear_workshops()
             try:
                 yield
             finally:

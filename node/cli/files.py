@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from node.trouble import Exit, Trouble, refused, usage
+from node.trouble import Exit, Trouble, not_found, refused, usage
 
 from .client import check_id
 from .options import Home, Json, Yes, home_path
@@ -86,7 +86,8 @@ def verify(
     try:
         found = verify_evidence(data)
     except Refused as wrong:
-        trouble = refused("not_valid", f"{file} is not valid evidence: {wrong}", "Do not rely on it: it was changed.")
+        hint = "Do not rely on it: it was changed, or is something else."
+        trouble = refused("not_valid", f"{file} is not valid evidence: {wrong}", hint)
         if as_json:
             print_json({"valid": False, "reason": wrong.reason.value, **trouble.as_dict()})
             raise typer.Exit(Exit.REFUSED) from None
@@ -138,8 +139,11 @@ def archive_list(home: Home = None, as_json: Json = False) -> None:
     intentcast archive list
     """
     from node.archive import FOLDER, Archive
+    from node.home import Home as HomeDirectory
 
     folder = home_path(home) / FOLDER
+    if not folder.is_dir() and not HomeDirectory(folder.parent).exists:
+        raise not_found(f"there is no home at {folder.parent}", "Name yours with --home.")
     names = [path.name for path in Archive(folder).folders()]
     if as_json:
         return print_json({"archive": str(folder), "wishes": names})
@@ -249,9 +253,11 @@ def _read(file: Path) -> bytes:
             with open(file, "rb") as opened:
                 data = opened.read(MAX_EVIDENCE + 1)
     except FileNotFoundError:
-        raise Trouble("not_found", f"there is no file {file}", "", Exit.NOT_FOUND) from None
+        hint = "Name what intentcast export wrote, or an archive."
+        raise Trouble("not_found", f"there is no file {file}", hint, Exit.NOT_FOUND) from None
     except OSError as wrong:
-        raise Trouble("not_read", f"{file}: {os.strerror(wrong.errno or 0)}", "") from None
+        hint = "Make it readable, or take a copy that is."
+        raise Trouble("not_read", f"{file}: {os.strerror(wrong.errno or 0)}", hint) from None
     if len(data) > MAX_EVIDENCE:
         raise refused("not_valid", f"{file} is over {MAX_EVIDENCE} bytes: no evidence is", "")
     return data

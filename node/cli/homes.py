@@ -1,5 +1,6 @@
 """A whole home: in a file and back, and how well it is."""
 
+import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from node.trouble import Exit, Trouble, refused, usage
+from node.trouble import Exit, Trouble, is_no_room, refused, usage
 
 from .files import check_writable
 from .options import Home, Json, client_of, home_path
@@ -109,7 +110,7 @@ def doctor(
     """
     if bundle is not None:
         check_writable(bundle, force)
-    from node.doctor import examine, verdict_of, write_private
+    from node.doctor import examine, verdict_of
 
     path = home_path(home)
     status: dict[str, Any] = {}
@@ -122,18 +123,21 @@ def doctor(
     verdict = verdict_of(findings)
     if bundle is not None:
         from node.bundle import bundle as make_bundle
+        from node.home import write_file
 
+        document = json.dumps(make_bundle(path, findings, status), indent=2) + "\n"
         try:
-            write_private(bundle, make_bundle(path, findings, status))
+            write_file(bundle.absolute(), document.encode())
         except OSError as wrong:
-            raise refused("not_written", f"{bundle}: {wrong.strerror}", "Choose another place.") from None
+            hint = "Make room on that disk, or choose another." if is_no_room(wrong) else "Choose another place."
+            raise refused("not_written", f"{bundle}: {wrong.strerror}", hint) from None
     if as_json:
         print_json({"verdict": verdict, "findings": [asdict(finding) for finding in findings]})
     else:
         for finding in findings:
-            print(clean(f"{finding.verdict:<5} {finding.check:<12} {finding.what}"))
+            print(clean(f"{finding.verdict:<5} {finding.check:<15} {finding.what}"))
             if finding.mend and finding.verdict != "ok":
-                print(clean(f"{'':<18} {finding.mend}"))
+                print(clean(f"{'':<21} {finding.mend}"))
         if bundle is not None:
             say(f"{bundle} may go with a bug report. It is short: read it first.")
     raise typer.Exit(Exit.FAILURE if verdict == "fail" else Exit.OK)
@@ -145,15 +149,18 @@ def _shown(manifest: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+_FIRST_LINE = "Write the passphrase into the first line of a file, or leave the option out and type it."
+
+
 def _passphrase(file: Path | None, *, twice: bool) -> str:
     """From a file or stdin, or asked for at a terminal."""
     if file is not None:
         try:
             text = sys.stdin.readline() if str(file) == "-" else file.read_text(encoding="utf-8").partition("\n")[0]
         except FileNotFoundError:
-            raise usage("passphrase", f"there is no file {file}", "") from None
+            raise usage("passphrase", f"there is no file {file}", _FIRST_LINE) from None
         except (OSError, UnicodeDecodeError) as wrong:
-            raise usage("passphrase", f"{file} cannot be read: {wrong}", "") from None
+            raise usage("passphrase", f"{file} cannot be read: {wrong}", _FIRST_LINE) from None
         return text.rstrip("\r\n")
     if not sys.stdin.isatty():
         raise usage("passphrase", "there is no terminal to ask for the passphrase", "Use --passphrase-file.")

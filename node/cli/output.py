@@ -18,7 +18,9 @@ from .spans import show_duration, show_instant
 if TYPE_CHECKING:
     from rich.console import Console
 
-INSTANTS = frozenset("at exp until valid_until old_until opens_at answer_by expires_at offers_by since now".split())
+INSTANTS = frozenset(
+    "at made_at exp until valid_until old_until opens_at answer_by expires_at offers_by since now".split()
+)
 """Keys whose numbers are instants."""
 AMOUNTS = frozenset({"price", "amount", "fee"})
 """Keys whose numbers are minor units of the offer's currency."""

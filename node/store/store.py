@@ -112,12 +112,14 @@ class Store:
                 return work()
             return await trio.to_thread.run_sync(work, limiter=self._one_writer)
         except (DatabaseError, sqlite3.Error) as error:
-            cause = error.orig if isinstance(error, DatabaseError) else error
-            if self.disk is not None and self.disk.is_full(cause):
+            if self._is_no_room(error):
                 raise NoRoom from error
-            self._broken = Trouble("store", f"the store does not work: {cause}", "intentcast doctor looks into it.")
+            self._broken = _not_working(error)
             self._breaks.set()
             raise self._broken from error
+
+    def _is_no_room(self, error: Exception) -> bool:
+        return self.disk is not None and self.disk.is_full(_cause_of(error))
 
     @property
     def inline(self) -> bool:
@@ -132,8 +134,11 @@ class Store:
         raise self._broken
 
     def transact_nowait(self, work: Callable[[Tx], T]) -> T:
-        """The same, blocking: for start-up and for commands that read a stopped node's store."""
-        return self._run(work)
+        """The same, blocking, and without patience: for start-up and for commands on a stopped node's store."""
+        try:
+            return self._run(work)
+        except (DatabaseError, sqlite3.Error) as error:
+            raise _full() if self._is_no_room(error) else _not_working(error) from error
 
     def _run(self, work: Callable[[Tx], T]) -> T:
         with self._engine.begin() as connection:
@@ -194,9 +199,7 @@ class Store:
     def check_room(self) -> None:
         """Raises Trouble if things wait for room already: a person should rather hear that than wait with them."""
         if self.waiting:
-            raise Trouble(
-                "disk_full", "the disk is full: nothing more can be stored", "Make room on it, and try again."
-            )
+            raise _full()
 
     async def _make_room(self) -> None:
         """The disk is full: give up the reserve; then let other people's data make way; then wait a while."""
@@ -245,6 +248,18 @@ class Store:
         fold()
         self.counters["evicted_bytes"] += freed
         return freed
+
+
+def _full() -> Trouble:
+    return Trouble("disk_full", "the disk is full: nothing more can be stored", "Make room on it, and try again.")
+
+
+def _not_working(error: Exception) -> Trouble:
+    return Trouble("store", f"the store does not work: {_cause_of(error)}", "intentcast doctor looks into it.")
+
+
+def _cause_of(error: Exception) -> BaseException | None:
+    return error.orig if isinstance(error, DatabaseError) else error
 
 
 @asynccontextmanager

@@ -115,13 +115,31 @@ def test_what_people_would_miss_comes_along(tmp_path: Path) -> None:
     ]
     for name in expected:
         assert (restored / name).read_bytes() == (home / name).read_bytes()
-        assert (restored / name).stat().st_mode & 0o077 == 0
+        assert (restored / name).stat().st_mode & 0o077 == (restored / name).parent.stat().st_mode & 0o077 == 0
     found = {str(path.relative_to(restored)) for path in restored.rglob("*") if path.is_file()}
     assert found == {*expected, "config.toml", "node.key", "vendor.key", "node.db"}
     (home / "catalogue.toml").write_text("broken =")
     write_backup(home, tmp_path / "backup", SECRET, with_keys=False)
     restore_backup(tmp_path / "backup", tmp_path / "again", SECRET)
     assert (tmp_path / "again" / "catalogue.toml").read_text() == "broken ="
+
+
+def test_what_a_killed_backup_leaves_is_deleted(tmp_path: Path) -> None:
+    """A copy of the store lies in the home for a moment, perhaps with keys: killed then, it goes with the next backup
+    or start of the node. That of a backup under way stays."""
+    home = make_home(tmp_path)
+    directory = Home(home)
+    for deletes in (directory.workshop, directory.lock):
+        killed = home / ".backup-killed"
+        killed.mkdir()
+        (killed / "node.db").write_bytes(b"keys")
+        with directory.workshop() as under_way:
+            assert not killed.exists()
+            killed.mkdir()
+            with deletes():
+                assert not killed.exists()
+                assert under_way.is_dir()
+        assert not under_way.exists()
 
 
 @pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "node.db", "node.db-wal", "archive/../../outside"])
@@ -274,6 +292,9 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["restore", str(file), *options, "--home", str(tmp_path / "new")]) == Exit.OK
     assert made["peer_id"] in capsys.readouterr().out
     assert main(["restore", str(file), *options, "--home", str(tmp_path / "new")]) == Exit.REFUSED
+    assert main(["restore", str(tmp_path), *options, "--home", str(tmp_path / "newer")]) == Exit.REFUSED
+    assert "Name a file that intentcast backup wrote" in capsys.readouterr().err
+    assert main(["restore", str(tmp_path / "none"), *options, "--home", str(tmp_path / "newer")]) == Exit.NOT_FOUND
     (tmp_path / "passphrase").write_text("another passphrase")
     assert main(["restore", str(file), *options, "--home", str(tmp_path / "newer")]) == Exit.LOCKED
     (tmp_path / "passphrase").write_text("short")

@@ -16,6 +16,8 @@ from typing import Any
 
 import trio
 
+from node.backup import write_backup
+from node.home import Home
 from node.logs import configure_logging
 from node.store import PostingRow, Room, open_store_nowait
 from node.store import store as store_module
@@ -74,7 +76,7 @@ async def story(folder: Path, most_wishes: int) -> dict[str, Any]:
     ballast = Ballast(folder)
     figures: dict[str, Any] = {"disk_bytes": ballast.free()}
     home = folder / "alice"
-    home.mkdir()
+    Home(home).make("test")
     second = open_store_nowait(folder / "second.db")
     assert second.disk is not None
     second.disk.look()
@@ -113,6 +115,7 @@ async def story(folder: Path, most_wishes: int) -> dict[str, Any]:
         figures["full"] = (await alice.desk.status())["disk"]
         figures["refused_while_one_waits"] = None if over.is_set() else await is_refused(alice)
         ballast.leave(0)
+        figures["backup"] = backup(home)
         figures["second_store_opens"] = opens(folder / "second.db")
         figures["second_store_without_reserve"] = opens_without_reserve(folder / "second.db", ballast)
 
@@ -171,6 +174,16 @@ async def is_refused(alice: Neighbour) -> bool:
     return False
 
 
+def backup(home: Path) -> str:
+    """On a disk with room, of a home on one without."""
+    with tempfile.TemporaryDirectory() as elsewhere:
+        try:
+            write_backup(home, Path(elsewhere) / "alice.backup", b"four words are good", with_keys=False)
+        except Trouble as trouble:
+            return trouble.code if not any(home.glob(".backup-*")) else "left something behind"
+    return "written"
+
+
 def opens(path: Path) -> bool:
     """On the full disk, with the reserve that it has."""
     store = open_store_nowait(path)
@@ -200,6 +213,7 @@ def goals(figures: dict[str, Any]) -> dict[str, bool]:
         "it was told": figures["told"] == ["disk.low", "disk.full", "disk.enough"],
         "a store opens on the full disk": figures["second_store_opens"] is True,
         "what waited was told, and stored": figures["refused_while_one_waits"] is not False,
+        "a backup says why not": figures["backup"] == "not_written",
         "without a reserve it says why not": figures["second_store_without_reserve"] == "disk_full",
     }
 
