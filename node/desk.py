@@ -497,9 +497,16 @@ class Desk:
         return None if latest is None else {"intent": latest[0], "at": round(latest[1], 3)}
 
     def _clock_view(self) -> View:
-        """`ahead`: seconds this machine's clock is ahead of its peers'. `sources`: how many of them were heard."""
+        """`ahead`: seconds this machine's clock is ahead of its peers'. `sources`: how many of them were heard.
+        `certain`: false while nobody has confirmed the hour of a start, and nothing ends by it."""
         skew, jump = self._skew.seconds, self._clock.jump
-        view = {"ahead": skew, "sources": len(self._skew.courses), "jump": jump, "advice": advice(skew, jump)}
+        view = {
+            "ahead": skew,
+            "sources": len(self._skew.courses),
+            "jump": jump,
+            "certain": None if self._clock.is_certain else False,
+            "advice": advice(skew, jump),
+        }
         return {name: value for name, value in view.items() if value is not None}
 
     def _disk_view(self) -> View:

@@ -222,6 +222,8 @@ def _clock(view: Mapping[str, Any]) -> Iterator[Finding]:
     advice = clock.get("advice")
     if advice:
         yield Finding("clock", FAIL if abs(clock.get("ahead", 0)) > MAX_SKEW else WARN, str(advice), "Set the clock.")
+    elif clock.get("certain") is False:
+        yield Finding("clock", OK, "no peer has confirmed the hour yet: what ends by it waits, for an hour at most")
     elif clock.get("ahead") is None:
         yield Finding("clock", OK, "too few peers to compare it with")
     else:
