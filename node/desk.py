@@ -26,7 +26,7 @@ from .events import EventLog
 from .gossip import Gossip
 from .mailbox import Inboxes, MailboxHost
 from .network.seam import Network
-from .requester import ANSWER_WITHIN, Requester, Wish
+from .requester import ANSWER_WITHIN, Judged, Requester, Wish
 from .skew import Skew, advice
 from .store import Store
 from .threads import LiveThread, Threads
@@ -145,8 +145,8 @@ class Desk:
     async def wishes(self) -> list[View]:
         views = []
         for wish in self._requester.wishes():
-            counts = self._offers_view(wish, include_hidden=False)
-            views.append({**wish_view(wish), **counts, "offers": len(counts["offers"])})
+            shown, counts = self._offers_shown(wish, include_hidden=False)
+            views.append({**wish_view(wish), "offers": len(shown), **counts})
         return views
 
     async def offers_for(self, intent_id: str, include_hidden: bool = False) -> View:
@@ -154,19 +154,21 @@ class Desk:
         return {"intent": wish_view(wish), **self._offers_view(wish, include_hidden=include_hidden)}
 
     def _offers_view(self, wish: Wish, *, include_hidden: bool) -> View:
+        shown, counts = self._offers_shown(wish, include_hidden=include_hidden)
+        return {"offers": [judged_view(one) for one in shown], **counts}
+
+    def _offers_shown(self, wish: Wish, *, include_hidden: bool) -> tuple[list[Judged], View]:
+        """The offers a person sees, best first, and how many she does not, and why."""
         if wish.sealed_until is not None:
             sealed = sum(live.thread.live is not None for live in self._requester.threads_of(wish))
-            return {"hidden": 0, "offers": [], "sealed": sealed, "opens_at": wish.sealed_until}
+            return [], {"hidden": 0, "sealed": sealed, "opens_at": wish.sealed_until}
         judged = self._requester.judged(wish)
-        shown = [one for one in judged if include_hidden or not one.hidden]
+        found = [one for one in judged if include_hidden or not one.hidden]
         most = wish.intent.max_offers
-        view: View = {
-            "hidden": sum(one.hidden for one in judged),
-            "offers": [judged_view(one) for one in shown[:most]],
-        }
-        if len(shown) > most:
-            view["more"] = len(shown) - most
-        return view
+        counts: View = {"hidden": sum(one.hidden for one in judged)}
+        if len(found) > most:
+            counts["more"] = len(found) - most
+        return found[:most], counts
 
     async def accept(
         self,
