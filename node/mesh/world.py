@@ -64,12 +64,14 @@ class Chance:
 class Pipe(Chance):
     """One direction of a link, with a chance of its own."""
 
-    __slots__ = ("is_up", "last", "source", "source_number", "target", "target_number")
+    __slots__ = ("goal", "is_up", "last", "source", "source_number", "target", "target_number")
 
-    def __init__(self, source: str, target: str, numbers: tuple[int, int], seed: int) -> None:
+    def __init__(self, source: str, target: str, numbers: tuple[int, int], seed: int, goal: "Node | Stranger") -> None:
         super().__init__(f"{seed}/{source}/{target}")
         self.source = source
         self.target = target
+        self.goal = goal
+        """Who hears what arrives: looked up once, for among 10,000 a look-up is a walk through cold memory."""
         self.source_number, self.target_number = numbers
         self.last = 0.0
         """When the newest RPC on the way will arrive; none overtakes it."""
@@ -193,7 +195,8 @@ class World:
 
     def connect(self, dialler: str, dialled: str) -> None:
         for one, two in ((dialler, dialled), (dialled, dialler)):
-            self._pipes_of(one)[two] = Pipe(one, two, (self._number(one), self._number(two)), self.seed)
+            goal = self.nodes.get(two) or self.strangers[two]
+            self._pipes_of(one)[two] = Pipe(one, two, (self._number(one), self._number(two)), self.seed, goal)
         self.tell(dialler, PeerUp(dialled, outbound=True, ip=self.ips.get(dialled, "")))
         self.tell(dialled, PeerUp(dialler, outbound=False, ip=self.ips.get(dialler, "")))
 
@@ -230,7 +233,10 @@ class World:
         node = self.nodes.get(name)
         if node is None:
             self.strangers[name](event)
-            return
+        else:
+            self._tell(node, event)
+
+    def _tell(self, node: Node, event: Event) -> None:
         if self._skip_idle:
             soon = self._next_beat(node)
             if node.beat > soon:
@@ -291,12 +297,12 @@ class World:
         if not pipe.is_up:
             return  # the link it travelled on is gone
         self._trace.update(struct.pack("<dII", self.now, pipe.source_number, pipe.target_number) + rpc)
-        node = self.nodes.get(pipe.target)
-        if node is None:
-            self.strangers[pipe.target](RpcReceived(pipe.source, rpc))
-            return
-        node.received += len(rpc) + _LENGTH_BYTES
-        self.tell(pipe.target, RpcReceived(pipe.source, rpc))
+        heard = RpcReceived(pipe.source, rpc)
+        if isinstance(pipe.goal, Node):
+            pipe.goal.received += len(rpc) + _LENGTH_BYTES
+            self._tell(pipe.goal, heard)
+        else:
+            pipe.goal(heard)
 
     # ---------------------------------------------------------------------------------------------------- heartbeats
 
