@@ -257,7 +257,7 @@ async def run_node(
     def machine_of_peer(peer: str) -> str:
         return next((machine_of(link.remote) for link in network.links() if link.peer == peer), "")
 
-    vendor.machine_of = machine_of_peer
+    vendor.accepts.machine_of = machine_of_peer
     always, served = set(categories.DIVISIONS if meeting else divisions), set(vendor.divisions)
     for division in sorted(always | served):
         gossip.join(division)

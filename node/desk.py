@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import trio
 
 from protocol.board import Board
-from protocol.deal import Accept
+from protocol.deal import DECLINE_REASONS, Accept
 from protocol.envelope import Realm, open_frame
 from protocol.errors import Refused
 from protocol.exchange import Side, State, Talk
@@ -93,7 +93,7 @@ class Desk:
         self.office = Office(self, store, vendor, board, clock, hooks)
         hooks.describe = self.office.describe
         vendor.view_of = lambda wish: {"wish": intent_view(wish, "open")}
-        vendor.view_of_accept = self._view_of_accept
+        vendor.accepts.view_of = self._view_of_accept
 
     # -------------------------------------------------------------------------------------------------- own wishes
 
@@ -300,7 +300,7 @@ class Desk:
         """A vendor confirms or rejects an accept that waits for its decision."""
         live, talk = self._talk(contract_id, Side.VENDOR)
         refusal = None if confirm else reason or "policy"
-        await self._vendor.decide(live, talk, refusal, normalised(note), normalised(reference))
+        await self._vendor.accepts.decide(live, talk, refusal, normalised(note), normalised(reference))
         return {"contract": contract_view(live, talk, None)}
 
     # ------------------------------------------------------------------------------------------- vendors' programs
@@ -359,6 +359,8 @@ class Desk:
             count = wish.body.quantity
             await self._vendor.program_offers(program, wish, body, int(offer["valid_for"]), counted, count)
         elif outcome in ("nothing", "decline"):
+            if outcome == "decline" and said.get("code", "other") not in DECLINE_REASONS:
+                raise usage("reason", f"no reason {said['code']!r}", "Use one of " + ", ".join(DECLINE_REASONS))
             why = f"declined:{said['code']}" if outcome == "decline" and said.get("code") else "nothing"
             await self._vendor.program_passes(program, wish, why)
         else:

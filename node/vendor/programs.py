@@ -24,6 +24,9 @@ from ..trouble import not_found, refused
 
 log = structlog.get_logger("vendor.programs")
 
+BY_PROGRAM: Final = "program:"
+"""Leads, in why a wish was answered as it was, the name of the program that did."""
+
 JOB_SECONDS: Final = 10.0
 """A program has to answer; on its side it stops its handler at that time, so the node waits a little longer."""
 

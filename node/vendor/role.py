@@ -9,7 +9,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import partial
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +17,9 @@ import trio
 
 from protocol.board import Board, Heard
 from protocol.categories import divisions_of_pattern
-from protocol.deal import Accept, Confirm, Decline, Reject
+from protocol.deal import Confirm, Decline
 from protocol.errors import Refused
-from protocol.exchange import Outcome, Side, State, Talk
+from protocol.exchange import Move, Outcome, Side, State, Talk
 from protocol.intent import Intent
 from protocol.keys import BoxKey, SigningKey
 from protocol.limits import MAX_LIFE, THREAD_GRACE
@@ -35,13 +34,14 @@ from ..delivery import Delivery
 from ..events import EventLog
 from ..mailbox import Inboxes
 from ..policy import routes_via
-from ..store import AnsweredRow, HoldRow, Room, Store, Tx
+from ..store import AnsweredRow, Room, Store, Tx
 from ..threads import End, LiveThread, Threads, keep_posted, make_end, new_thread, thread_id
 from ..trouble import Trouble, refused
+from .accepts import Accepts
 from .catalogue import Catalogue
-from .programs import Program, Programs
+from .programs import BY_PROGRAM, Program, Programs
 from .quote import Quote, opened_at, quote, taken_span
-from .stock import ProgramStock, Stock, slots_chosen, time_of
+from .stock import ProgramStock, Stock
 from .tallies import matched, slowness
 
 if TYPE_CHECKING:
@@ -63,9 +63,6 @@ MOST_LATER = 10_000
 
 TALLIES_KEPT = 400 * 86_400
 """Seconds: a year to compare with the one before."""
-
-BY_PROGRAM = "program:"
-"""Leads, in why a wish was answered as it was, the name of the program that did."""
 
 GAVE_UP = f"{BY_PROGRAM}gave_up"
 """A wish that brought programs down, and that none is asked about any more."""
@@ -105,25 +102,17 @@ class VendorRole:
         self.programs.on_unanswered = self._program_failed
         self.divisions_changed: Callable[[], None] = lambda: None
         """Told when there is more or less to listen to; set by whoever joins topics."""
-        self.machine_of: Callable[[str], str] = lambda _peer: ""
-        """Where in the own house a transport peer is (policy.machine_of); set by whoever has the links."""
         self.view_of: Callable[[Message], dict[str, Any]] = lambda _wish: {}
         """How a wish looks to a program; set by the desk."""
-        self.view_of_accept: Callable[[LiveThread, Talk], dict[str, Any]] = lambda _live, _talk: {}
         self.catalogue_trouble: str | None = None
         """Why the file as it stands now is not used, and the one before it still is."""
         self._heard_at: dict[bytes, float] = {}
         """Revision -> steady time it came: how long we take is counted."""
         self._give_up: list[Message] = []
         """Wishes that no program is asked about any more, and that wait to be passed over."""
-        self._nursery: trio.Nursery | None = None
-        self._undecided: dict[bytes, tuple[LiveThread, Talk]] = {}
-        """Accepts that somebody must decide: a person, or a program."""
         self._routes = routes
         self._is_ours = is_ours
         self._answered: dict[bytes, AnsweredRow] = {}
-        self._by_offer: dict[bytes, AnsweredRow] = {}
-        self._contacts: dict[bytes, str] = {}
         self._queue_in, self._queue_out = trio.open_memory_channel[Message](1_000)
         self._queue_was_full = False
         self._one_at_a_time = trio.Lock()
@@ -136,6 +125,9 @@ class VendorRole:
         self._agree_at = 0.0
         """Steady time at which our mailboxes are asked again."""
         self.counters: Counter[str] = Counter()
+        self.accepts = Accepts(
+            board, delivery, store, events, clock, self.stock, self.programs, self._one_at_a_time, self.counters
+        )
         delivery.set_role(Side.VENDOR, self)
 
     @property
@@ -194,7 +186,7 @@ class VendorRole:
         self.divisions_changed()
         task_status.started()
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
+            self.accepts.nursery = nursery
             for _ in range(ANSWERED_AT_ONCE):
                 nursery.start_soon(self._answer_wishes)
             nursery.start_soon(self._answer_later)
@@ -203,9 +195,9 @@ class VendorRole:
                 if live.side is Side.VENDOR:
                     for talk in list(live.thread.talks.values()):
                         if talk.state is State.ACCEPTED and talk.answer is None:
-                            nursery.start_soon(self._decide, live, talk)
+                            nursery.start_soon(self.accepts.begin, live, talk)
                         elif talk.superseded is not None:
-                            nursery.start_soon(self._reject_superseded, live, talk.superseded)
+                            nursery.start_soon(self.accepts.reject_superseded, live, talk.superseded)
             self._queue_was_full = True  # what is on the board was heard in a former life
             while True:
                 self._look_at_board()
@@ -217,8 +209,7 @@ class VendorRole:
         self.programs.tick()
         while self._give_up:
             await self._answer(self._give_up.pop(), GAVE_UP)
-        for live, talk in list(self._undecided.values()):
-            self._ask_about(live, talk)
+        self.accepts.ask_again()
         if lapsed := self.stock.lapse(now):
             await self._store.transact(lambda tx: tx.release_all([hold.accept for hold in lapsed]))
             self.counters["holds_over"] += len(lapsed)
@@ -254,8 +245,7 @@ class VendorRole:
     def forget(self, live: LiveThread) -> None:
         """A thread that is over leaves the memory. That its wish was answered is not forgotten with it."""
         for offered in live.thread.talks:
-            self._by_offer.pop(offered, None)
-            self._contacts.pop(offered, None)
+            self.accepts.forget(offered)
 
     def forget_passed(self) -> None:
         """What was passed over and has left the board leaves the memory too; the store knows it for a while longer."""
@@ -438,28 +428,6 @@ class VendorRole:
         self.counters["offered"] += 1
         return made
 
-    def _ask_about(self, live: LiveThread, talk: Talk) -> None:
-        """Have an accept decided by the program that made the offer, if it is here."""
-        accept = talk.accept
-        if accept is None or talk.state is not State.ACCEPTED or talk.answer is not None:
-            self._undecided.pop(talk.offer.id, None)
-            return
-        program = self._program_of(talk)
-        if program is None or program.rests_until > trio.current_time() or self.programs.is_asked(accept.id):
-            return
-        if not program.decides:
-            self._undecided.pop(talk.offer.id, None)
-            if self._nursery is not None:
-                self._nursery.start_soon(partial(self._settle, live, talk, confirm=True))
-        elif self.programs.may_ask_about(accept.id):
-            self.programs.ask(program, "accept", accept, self.view_of_accept(live, talk))
-
-    def _program_of(self, talk: Talk) -> Program | None:
-        row = self._by_offer.get(talk.offer.id)
-        if row is None or not row.why.startswith(BY_PROGRAM):
-            return None
-        return self.programs.get(row.why.removeprefix(BY_PROGRAM))
-
     # ---------------------------------------------------------------------------------------------------- offering
 
     async def offer_by_hand(self, message: Message, offer: Offer, valid_for: int, contact: str) -> Message:
@@ -513,8 +481,7 @@ class VendorRole:
             self._threads.add(live)
         keep_posted(self._board, live)
         self._heard_at.pop(wish.id, None)
-        self._note(rows[0])
-        self._contacts[message.id] = contact
+        self._note(rows[0], contact)
         self._events.announce()
         return message
 
@@ -592,10 +559,9 @@ class VendorRole:
         keep_posted(self._board, live)
         await self._tell_state(live, talk.offer.id, State.WITHDRAWN)
 
-    def _note(self, row: AnsweredRow) -> None:
+    def _note(self, row: AnsweredRow, contact: str | None = None) -> None:
         self._answered[row.revision] = row
-        if row.offer is not None:
-            self._by_offer[row.offer] = row
+        self.accepts.know(row, contact)
 
     # --------------------------------------------------------------------------------------------- as delivery's role
 
@@ -614,10 +580,12 @@ class VendorRole:
             if move.after is State.LAPSED and accept is not None:
                 tx.release(accept.id)  # our confirm came too late: there is no contract, so the stock is free
                 self.stock.ledger.release(accept.id)
-            self._tally_move(tx, move.after, message)
+            self._tally_move(tx, move, message)
 
-    def _tally_move(self, tx: Tx, after: State, message: Message) -> None:
-        names = [after.value.lower()]
+    def _tally_move(self, tx: Tx, move: Move, message: Message) -> None:
+        names = [move.after.value.lower()]
+        if move.before is State.CONFIRMED:
+            names.append("confirmed:late")
         if isinstance(message.body, Decline):
             names.append(f"declined:{message.body.reason or 'no reason'}")
         tx.tally(self._clock.now(), *names)
@@ -626,145 +594,10 @@ class VendorRole:
         self._events.announce()
         keep_posted(self._board, live)
         if outcome.owes == "superseded":
-            await self._reject_superseded(live, message)
+            await self.accepts.reject_superseded(live, message)
         for move in outcome.moves:
             if move.after is State.ACCEPTED:
-                await self._decide(live, live.thread.talks[move.offer])
-
-    async def _reject_superseded(self, live: LiveThread, accept: Message) -> None:
-        if self._clock.now() < accept.head.exp and live.end.keys is not None:
-            body = Reject("superseded")
-            await self._delivery.post(live, "reject", body, answers=accept, exp=accept.head.exp)
-
-    async def _decide(self, live: LiveThread, talk: Talk) -> None:
-        """Hold stock for an accept, or say why not; then confirm at once, unless a person or a program decides."""
-        accept = talk.accept
-        assert accept is not None
-        row = self._by_offer.get(talk.offer.id)
-        by_program = row is not None and row.why.startswith(BY_PROGRAM)
-        program = self._program_of(talk)
-        waits = by_program and (program is None or program.decides)
-        if row is not None and row.why == "offered" and self.catalogue is not None:
-            waits = self.catalogue.confirm == "by hand"
-        await self._settle(live, talk, confirm=not waits)
-        if waits and talk.answer is None and talk.state is State.ACCEPTED:
-            self._undecided[talk.offer.id] = (live, talk)
-            told = {"intent": live.root.hex(), "offer": talk.offer.id.hex(), "contract": accept.id.hex()}
-            await self._events.add("accept.waits", told)
-            self._ask_about(live, talk)
-
-    async def decide(
-        self, live: LiveThread, talk: Talk, refusal: str | None, note: str | None = None, reference: str | None = None
-    ) -> None:
-        """What a person or a program decided about an accept. Raises Trouble if there is nothing to decide any more."""
-        if talk.accept is None or talk.state is not State.ACCEPTED or talk.answer is not None:
-            raise refused("state", f"this offer is {talk.state.value.lower()}", "Only an open accept can be decided.")
-        if refusal is not None:
-            async with self._one_at_a_time:
-                await self._refuse(live, talk, refusal, note)
-        else:
-            await self._settle(live, talk, confirm=True, note=note, reference=reference)
-        self._undecided.pop(talk.offer.id, None)
-        keep_posted(self._board, live)
-        self._events.announce()
-
-    async def _settle(
-        self, live: LiveThread, talk: Talk, *, confirm: bool, note: str | None = None, reference: str | None = None
-    ) -> None:
-        """Hold what an accept takes, at most ten minutes; refuse it if that cannot be; confirm it if it is time to."""
-        accept = talk.accept
-        assert accept is not None
-        assert isinstance(accept.body, Accept)
-        async with self._one_at_a_time:
-            now = self._clock.now()
-            if talk.answer is not None or talk.state is not State.ACCEPTED or now >= accept.head.exp:
-                return
-            if live.end.keys is None:
-                log.error("an accept cannot be answered: the keys of its thread are not in this home")
-                return
-            row = self._by_offer.get(talk.offer.id)
-            hold: HoldRow | None = None
-            if row is not None and row.item is not None:
-                hold, refusal = await self._try_hold(live, talk, row, now)
-                if refusal is not None:
-                    await self._refuse(live, talk, refusal)
-            if confirm and talk.answer is None:
-                await self._confirm(live, talk, hold, note, reference)
-        keep_posted(self._board, live)
-        self._events.announce()
-
-    async def _try_hold(
-        self, live: LiveThread, talk: Talk, row: AnsweredRow, now: int
-    ) -> tuple[HoldRow | None, str | None]:
-        accept, offer, item = talk.accept, talk.offer.body, row.item
-        assert accept is not None
-        assert isinstance(accept.body, Accept)
-        assert isinstance(offer, Offer)
-        assert item is not None
-        if slots_chosen(accept.body.options) > 1:
-            return None, "terms"
-        when = time_of(offer, accept.body.options)
-        takers = {live.peer or "", live.source, self.machine_of(live.peer or "")} - {""}
-        hold, refusal = await self._store.transact(
-            lambda tx: self.stock.try_hold(tx, accept.id, item, row.count, when, takers, now)
-        )
-        if hold is not None:
-            self.stock.ledger.put(hold)
-        return hold, refusal
-
-    async def _refuse(self, live: LiveThread, talk: Talk, why: str, note: str | None = None) -> None:
-        accept = talk.accept
-        assert accept is not None
-
-        def also(tx: Tx, message: Message) -> None:
-            tx.release(accept.id)
-            self._tell_answer(live, talk)(tx, message)
-
-        body = Reject(why, note)
-        await self._delivery.post(live, "reject", body, answers=accept, exp=accept.head.exp, also=also)
-        self.stock.ledger.release(accept.id)
-        self.counters[f"rejected_{why}"] += 1
-
-    async def _confirm(
-        self, live: LiveThread, talk: Talk, hold: HoldRow | None, note: str | None, reference: str | None
-    ) -> None:
-        accept = talk.accept
-        assert accept is not None
-        body = Confirm(await self._contact_for(talk.offer.id), reference or accept.id.hex()[:8].upper(), note)
-        kept: list[HoldRow] = []
-
-        def also(tx: Tx, message: Message) -> None:
-            if hold is not None:
-                kept.append(self.stock.keep(tx, hold, accept.head.exp))
-            self._tell_answer(live, talk)(tx, message)
-
-        # It lives longer than the accept: a confirm that comes too late is answered, so that we learn of it.
-        exp = accept.head.exp + THREAD_GRACE
-        await self._delivery.post(live, "confirm", body, answers=accept, exp=exp, also=also)
-        for row in kept:
-            self.stock.ledger.put(row)
-        self.counters["confirmed"] += 1
-
-    async def _contact_for(self, offer: bytes) -> str:
-        """The contact promised with the offer: what the catalogue says may have changed since."""
-        if offer not in self._contacts:
-            found = await self._store.transact(lambda tx: tx.get_meta(f"contact:{offer.hex()}"))
-            self._contacts[offer] = found or (self.catalogue.contact if self.catalogue is not None else "see offer")
-        return self._contacts[offer]
-
-    def _tell_answer(self, live: LiveThread, talk: Talk) -> Callable[[Tx, Message], None]:
-        def also(tx: Tx, message: Message) -> None:
-            state = "confirmed" if message.kind == "confirm" else "rejected"
-            why = [f"rejected:{message.body.reason}"] if isinstance(message.body, Reject) else []
-            tx.tally(self._clock.now(), state, *why)
-            told = {"intent": live.root.hex(), "offer": talk.offer.id.hex(), "state": state}
-            if isinstance(message.body, Reject):
-                told["reason"] = message.body.reason
-            self._events.write(tx, "offer.state", told)
-            if state == "confirmed" and talk.accept is not None:
-                self._events.write(tx, "contract.confirmed", {**told, "contract": talk.accept.id.hex()})
-
-        return also
+                await self.accepts.begin(live, live.thread.talks[move.offer])
 
     async def _tell_state(self, live: LiveThread, offer: bytes, after: State) -> None:
         told = {"intent": live.root.hex(), "offer": offer.hex(), "state": after.value.lower()}

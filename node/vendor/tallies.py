@@ -27,13 +27,15 @@ def summary(counts: dict[str, int]) -> dict[str, Any]:
         found = {name.removeprefix(prefix): count for name, count in counts.items() if name.startswith(prefix)}
         return dict(sorted(found.items(), key=lambda pair: -pair[1]))
 
-    kept, broken = counts.get("confirmed", 0), counts.get("rejected", 0) + counts.get("lapsed", 0)
+    kept = counts.get("confirmed", 0) - counts.get("confirmed:late", 0)  # said, but not before the accept lapsed
+    broken = counts.get("rejected", 0) + counts.get("lapsed", 0)
     return {
         "heard": counts.get("heard", 0),
         "matched": counts.get("matched", 0),
         "offered": counts.get("offered", 0),
         "accepted": counts.get("accepted", 0),
         **{name: counts.get(name, 0) for name in ENDS},
+        "confirmed": kept,
         "honoured": round(kept / (kept + broken), 3) if kept + broken else None,
         "took": {name.removeprefix("took:"): counts.get(name, 0) for name in (*(n for _, n in SLOWNESS), "took:more")},
         "declined_because": group("declined:"),

@@ -45,7 +45,7 @@ async def test_a_thread_that_came_to_nothing_is_dropped_a_day_later(clock: MockC
         let_pass(town, DAY)
         await wait_until(bob, lambda node: len(node.threads) == 0, 2000)
         assert await rows(bob) == (0, 0, 0)
-        assert bob.node.vendor._by_offer == bob.node.vendor._contacts == {}
+        assert bob.node.vendor.accepts._rows == bob.node.vendor.accepts._contacts == {}
         assert bob.node.vendor.counters["offered"] == 1
         assert len(alice.node.threads) == 1, "it is on the record of her wish"
 

@@ -196,7 +196,7 @@ async def test_many_nodes_of_one_machine_are_one_stranger(tmp_path: Path, clock:
         alice = await town.open("Alice")
         bob = await open_shop(town, tmp_path, FLEET.format(top='confirm = "by hand"', count="stock = 4"))
         machines = {one.peer_id: "192.168.1.66" for one in mallory}
-        bob.node.vendor.machine_of = lambda peer: machines.get(peer, "")
+        bob.node.vendor.accepts.machine_of = lambda peer: machines.get(peer, "")
         for one in mallory:
             intent = (await one.desk.ask(SKIING, 10))["intent"]["id"]
             (offer,) = (await wait_offers(one, intent, 1))["offers"]

@@ -25,6 +25,7 @@ from node.trouble import Trouble
 from node.vendor.hooks import KEPT, MAX_WAITING, RETRIES, SEND_WITHIN, Hooks, Refused, check_public, post_over_http
 from node.vendor.leads import as_csv, defused, lead_of
 from node.vendor.signing import TOLERANCE, BadSignature, new_secret, sign, verify
+from node.vendor.tallies import summary
 from tests.driver import SKIING, car_hire, open_town, wait_heard, wait_offers, wait_state, wait_until
 
 NOW = 1_800_000_000
@@ -508,3 +509,9 @@ async def test_a_vendor_sees_how_it_goes(clock: MockClock) -> None:
             assert (leads["declined"]["type"], leads["declined"]["contact"]) == ("opportunity", None)
             await bob.crash()
             await bob.start()
+
+
+def test_a_confirm_that_came_too_late_kept_no_word() -> None:
+    """It was counted as said, and once more when the person's node told that the accept had lapsed before."""
+    found = summary({"accepted": 3, "confirmed": 3, "confirmed:late": 1, "lapsed": 1})
+    assert (found["confirmed"], found["lapsed"], found["honoured"]) == (2, 1, 0.667)

@@ -485,6 +485,16 @@ async def test_what_a_program_cannot_do(tmp_path: Path) -> None:
             await bob.desk.program({**said, "categories": ["mobility.crs"]})
         await jobs.aclose()
         assert "mobility" in bob.node.vendor.divisions
+        alice = await town.open("Alice")
+        await bob.node.gossip.wait_subscriber("mobility")
+        jobs = await bob.desk.program(said)
+        await alice.desk.ask(CAR, 10)
+        async for job in jobs:
+            if job["type"] == "wish":
+                with pytest.raises(Trouble, match="no reason 'mood'"):
+                    await bob.desk.answer_job(job["job"], {"outcome": "decline", "code": "mood"})
+                break
+        await jobs.aclose()
         await bob.crash()
         await bob.start()
         assert "mobility" in bob.node.gossip.divisions
