@@ -218,7 +218,7 @@ class Vendor:
             except Trouble as trouble:
                 if trouble.exit_code is not Exit.NOT_RUNNING:
                     raise
-            print(f"The node is not there; looking again in {pause:.0f} s.", file=sys.stderr)
+            print(f"The node is not there; looking again in {pause:g} s.", file=sys.stderr)
             await trio.sleep(pause)
             pause = min(LAST_RETRY, 2 * pause)
 

@@ -35,7 +35,8 @@ MAX_BAD_SHOWN: Final = 100
 """Bad lines that are told one by one; of more, how many."""
 
 JUDGED: Final = 60
-"""Lines looked at closely for one wish: those most called as it says, then the cheapest. Each costs about 0.1 ms."""
+"""Lines looked at closely for one wish, at most: those most called as it says, then the cheapest. Each costs about
+0.1 ms."""
 
 MOST_VISITS: Final = 60_000
 """Entries of the index read for one wish, some 30 ms: words that stand in half of all lines find nothing anyway."""

@@ -110,11 +110,17 @@ def quote(catalogue: Catalogue, intent: Intent, *, wish_at: int, now: int, left:
     for one in catalogue.lists:
         near, reason = one.candidates(intent, listens)
         closest = max(closest, Pass(reason), key=_progress)
+        just_so = 0.0
         for item, likeness in near:
+            if likeness < just_so:
+                break  # what is less like the wish than a line without deviations is never offered before it
             try:
-                found.append(replace(_Attempt(catalogue, item, intent, now, left).candidate(), likeness=likeness))
+                one = replace(_Attempt(catalogue, item, intent, now, left).candidate(), likeness=likeness)
             except _No as no:
                 closest = max(closest, Pass(no.reason), key=_progress)
+            else:
+                found.append(one)
+                just_so = just_so if one.found.deviates else likeness
     if not found:
         return closest
     return min(found, key=lambda one: _rank(intent, one)).quote

@@ -1,6 +1,7 @@
 """Bob's price list comes out of a shop system, long and not all of it right; Alice's wish finds its line."""
 
 import random
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +9,10 @@ import pytest
 
 from node.trouble import Trouble
 from node.vendor import pricelist
+from node.vendor import quote as quoting
 from node.vendor.catalogue import load_catalogue
 from node.vendor.pricelist import JUDGED, PriceList, words_of
-from node.vendor.quote import Quote, quote
+from node.vendor.quote import Quote, _Attempt, _Candidate, _No, _rank, quote
 from node.vendor.shelf import Catalogue, all_left
 from protocol.intent import Intent
 from protocol.terms import Property
@@ -264,3 +266,35 @@ def test_a_long_list_is_read_and_searched(folder: Path, count: int, monkeypatch:
     near, _ = found.candidates(wish(f"word1 word2 {found._titles[rare]}"), True)
     assert found._titles[rare] in [item.title for item, _ in near]
     assert len(near) <= JUDGED
+
+
+def test_where_a_line_is_just_so_nothing_better_is_missed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is less like the wish is not looked at then; the line that is offered is the one all of them would give."""
+    long_list(folder / "books.csv", 2_000)
+    shop = load(folder, (folder / "books.csv").read_bytes())
+    (found,) = shop.lists
+    judged = 0
+
+    class Counting(_Attempt):
+        def candidate(self) -> _Candidate:
+            nonlocal judged
+            judged += 1
+            return super().candidate()
+
+    monkeypatch.setattr(quoting, "_Attempt", Counting)
+    lines = fewer = 0
+    for row in random.Random(3).sample(range(2_000), 40):
+        intent = wish(found._titles[row], Property("condition", "eq", "new", "want"))
+        near, _ = found.candidates(intent, True)
+        all_of_them = []
+        for item, likeness in near:
+            with suppress(_No):
+                one = _Attempt(shop, item, intent, 10, all_left).candidate()
+                all_of_them.append(replace(one, likeness=likeness))
+        judged = 0
+        said = quote(shop, intent, wish_at=0, now=10, left=all_left)
+        best = min(all_of_them, key=lambda one: _rank(intent, one), default=None)
+        assert isinstance(said, Quote) is (best is not None)
+        assert best is None or (isinstance(said, Quote) and said.item == best.quote.item)
+        lines, fewer = lines + len(near), fewer + judged
+    assert fewer < 0.8 * lines
