@@ -107,8 +107,8 @@ def quote(catalogue: Catalogue, intent: Intent, *, wish_at: int, now: int, left:
             found.append(_Attempt(catalogue, item, intent, now, left).candidate())
         except _No as no:
             closest = max(closest, Pass(no.reason), key=_progress)
-    for one in catalogue.lists:
-        near, reason = one.candidates(intent, listens)
+    for lines in catalogue.lists:
+        near, reason = lines.candidates(intent, listens)
         closest = max(closest, Pass(reason), key=_progress)
         just_so = 0.0
         for item, likeness in near:
