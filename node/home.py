@@ -146,12 +146,13 @@ class Home:
 
     def _clear_workshops(self) -> None:
         for path in self.path.glob(f"{WORKSHOP}*"):
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                if _locked(fd):  # or somebody is at work in it
-                    shutil.rmtree(path, ignore_errors=True)
-            finally:
-                os.close(fd)
+            with suppress(OSError):  # it went just now
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    if _locked(fd):  # or somebody is at work in it
+                        shutil.rmtree(path, ignore_errors=True)
+                finally:
+                    os.close(fd)
 
     # ------------------------------------------------------------------------------------------------ one at a time
 
