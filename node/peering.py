@@ -46,7 +46,9 @@ RECORDS_KEPT = 5_000
 """Address records a node remembers, oldest out first: some 5 MB."""
 
 PEERS_ON_DISK = 50
-FIRST_RETRY, LAST_RETRY = 1.0, 60.0
+FIRST_RETRY, LAST_RETRY = 1.0, 30.0
+"""Seconds between two dials of an address a person named: where that is the only way over, a network that was parted is
+whole again within a minute of its healing."""
 LOOK_EVERY, LOOK_SELDOM = 15.0, 600.0
 """Seconds between two looks for peers while there are too few, doubling while they find nobody: a small market has no
 more. A lost link or a new address begins anew, and who has no link at all does not slow down."""
