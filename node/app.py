@@ -254,6 +254,10 @@ async def run_node(
     requester.restore(restored.wishes)
     await vendor.restore()
 
+    def is_sealed(root: bytes) -> bool:
+        wish = requester.wish(root)
+        return wish is not None and wish.sealed_until is not None
+
     def machine_of_peer(peer: str) -> str:
         return next((machine_of(link.remote) for link in network.links() if link.peer == peer), "")
 
@@ -287,7 +291,7 @@ async def run_node(
         await nursery.start(hooks.run)
         nursery.start_soon(store.wait_broken)
         if archive is not None:
-            nursery.start_soon(Archivist(archive, store, threads, events).run)
+            nursery.start_soon(Archivist(archive, store, threads, events, is_sealed).run)
         nursery.start_soon(watch_clock, clock, skew, events, store)
         nursery.start_soon(_watch_room, store, events, board)
         if catalogue_file is not None:

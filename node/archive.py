@@ -132,11 +132,22 @@ class Archive:
 class Archivist:
     """Writes the archive while a node runs."""
 
-    def __init__(self, archive: Archive, store: Store, threads: Threads, events: EventLog) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        store: Store,
+        threads: Threads,
+        events: EventLog,
+        is_sealed: Callable[[bytes], bool],
+    ) -> None:
+        """`is_sealed`: may nobody look at the offers to this wish yet, not even its owner?"""
         self._archive = archive
         self._store = store
         self._threads = threads
         self._events = events
+        self._is_sealed = is_sealed
+        self._sealed: set[bytes] = set()
+        """Roots of wishes of which the offers are not written yet."""
         self._behind: set[bytes] = set()
         """Roots of wishes of which something could not be written."""
 
@@ -155,7 +166,7 @@ class Archivist:
             for root, n in first.items():
                 await self._write(root, n)
             done = rows[-1].n if rows else done
-            for root in list(self._behind):
+            for root in [*self._behind, *(root for root in self._sealed if not self._is_sealed(root))]:
                 await self._write(root, 0)
             if len(rows) < ROWS_AT_ONCE:
                 with trio.move_on_after(AGAIN if self._behind else math.inf):
@@ -166,6 +177,11 @@ class Archivist:
         rows, is_unwanted = await self._store.transact(
             lambda tx: (tx.messages(root), tx.get_meta(unwanted(root)) is not None)
         )
+        if self._is_sealed(root):
+            self._sealed.add(root)
+            rows = [row for row in rows if row.thread is None]
+        else:
+            self._sealed.discard(root)
         try:
             if is_unwanted:
                 await self._do(partial(self._archive.delete, root.hex()))

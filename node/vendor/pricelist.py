@@ -47,6 +47,9 @@ LIKE_ENOUGH: Final = 0.4
 ALIKE: Final = 1_000
 """The likeness of what is called just as a wish says."""
 
+_NEEDED: Final = {"category": '"media.book"', "action": '"buy"', "per": '"piece"', "places": '"anywhere"'}
+"""What a list says for all of its lines, if no column does; and an example."""
+
 _NONE: Final = array("I")
 _WORD: Final = re.compile(r"[^\W_]+")
 _STOP: Final = frozenset(
@@ -311,6 +314,9 @@ class _Reader:
         self._patterns = patterns
         self._room = room
         self._columns = find_columns(table.header, source.columns)
+        for name, example in _NEEDED.items():
+            if name not in self._columns:
+                source.defaults.need(name, example)  # or every line would say it
         self._report = Report(table.path)
         self._list = PriceList(source, self._report)
         self._kinds: dict[tuple[str, ...], int] = {}

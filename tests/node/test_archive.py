@@ -70,6 +70,28 @@ async def wait_archived(side: Neighbour, archive: Path, kinds: int) -> dict[str,
     return files_of(archive)
 
 
+async def test_sealed_bids_are_sealed_in_the_archive_too(tmp_path: Path, clock: MockClock) -> None:
+    """Until the hour the files tell that Alice asked, and nothing of what is bid, also after a start anew; then all."""
+    async with open_town() as town:
+        alice, bob = await open_shop(town, tmp_path)
+        await bob.node.gossip.wait_subscriber("mobility")
+        hour = alice.node.clock.now() + 3600
+        intent = (await alice.desk.ask({**SKIING, "offers_by": hour}, 10))["intent"]["id"]
+
+        async def has_bid(_node: object) -> bool:
+            return bool((await alice.desk.offers_for(intent))["sealed"] == 1)
+
+        await wait_until(alice, has_bid)
+        for _ in range(2):
+            await trio.sleep(120)
+            assert [name.rpartition("/")[2] for name in files_of(tmp_path / "Alice")] == ["wish.jsonl"]
+            await alice.crash()
+            await alice.start()
+        await trio.sleep(3600)
+        said = b"".join((await wait_archived(alice, tmp_path / "Alice", 3)).values())
+        assert {entry["kind"] for entry in entries(said)} == {"intent", "offer", "ack"}
+
+
 async def test_everything_said_is_there_to_read(tmp_path: Path, clock: MockClock) -> None:
     """A deal is made. On both sides two files tell all of it, both ways, acks too, in plain JSON. Everything verifies,
     only the owner can read it, and the private limit is nowhere."""

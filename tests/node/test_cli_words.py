@@ -10,7 +10,8 @@ from node.cli.money import parse_money, show_money
 from node.cli.output import clean, field_lines
 from node.cli.places import parse_place, parse_where
 from node.cli.properties import parse_fact, parse_property
-from node.cli.spans import parse_duration, parse_instant, parse_when, show_duration, system_zone
+from node.cli.spans import parse_duration, parse_instant, parse_when, show_duration, show_instant, system_zone
+from node.cli.wishes import none_yet
 from node.trouble import Exit, Trouble
 
 
@@ -249,3 +250,10 @@ def test_hostile_text_cannot_move_the_terminal() -> None:
         "title: x�[31m",
         "total: 0.05 EUR",
     ]
+
+
+def test_why_there_is_no_offer_to_look_at() -> None:
+    hour = 1_800_000_000
+    assert none_yet({"offers": []}) == "No offer yet."
+    for sealed, says in ((0, "No offers"), (1, "1 offer"), (7, "7 offers")):
+        assert none_yet({"sealed": sealed, "opens_at": hour}) == f"{says} so far, sealed until {show_instant(hour)}."

@@ -190,6 +190,16 @@ class TestReading:
         assert caught.value.message.startswith(f"{folder}/catalogue.toml:")
         assert says in f"{caught.value.message} {caught.value.hint}"
 
+    def test_what_every_line_lacks_is_said_once(self, folder: Path) -> None:
+        (folder / "books.csv").write_text(PLAIN)
+        text = TOML.format(file="books.csv", more="").replace('per = "piece"\n', "")
+        (folder / "catalogue.toml").write_text(text)
+        with pytest.raises(Trouble) as caught:
+            load_catalogue(folder / "catalogue.toml")
+        assert caught.value.message == f"{folder}/catalogue.toml:6: lists[1]: per is missing"
+        (folder / "books.csv").write_text(PLAIN.replace("Condition", "Per").replace("good", "piece"))
+        assert len(load_catalogue(folder / "catalogue.toml").lists[0]) == 1  # the others call it used and new
+
     def test_deals_a_shop_system_has_booked_are_not_counted_twice(self, folder: Path) -> None:
         item = listed(folder, PLAIN, 'books_deals = "15m"').item("books:A1")
         assert item is not None
