@@ -10,6 +10,7 @@ import random
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from node.network.seam import Appraise, PeerId, Worth
 from protocol.gossip import any_place, public_place
@@ -50,23 +51,24 @@ class Places:
         self.appraise: Appraise = dict
         self._chance = chance
         self._grace = grace
-        self._locate = any_place if private_subnets else public_place
+        # Remembered: the same hosts are looked at for every newcomer, and reading addresses is most of the work.
+        self._locate = lru_cache(maxsize=512)(any_place if private_subnets else public_place)
         self._resting: OrderedDict[PeerId, float] = OrderedDict()
 
     def who_leaves(self, guests: Sequence[Guest], newcomer: Guest) -> PeerId | None:
         """Of the guests in all places, the one whose place the newcomer should have; None: it goes away itself."""
-        now = newcomer.since
-        if now < self._resting.get(newcomer.peer, now):
+        now, worth = newcomer.since, self.appraise()
+        is_known = worth.get(newcomer.peer, Worth.NOTHING) >= Worth.CONTRACT
+        if not is_known and now < self._resting.get(newcomer.peer, now):
             return None
-        worth = self.appraise()
         may_leave = self._not_spared(guests, worth)
         crowd = {each.peer: self._crowd_of(each.host) for each in (*guests, newcomer)}
         count = Counter(crowd.values())
         size = {peer: max(count[its], _NO_CROWD) for peer, its in crowd.items()}
         most, own = max((size[each.peer] for each in may_leave), default=0), size[newcomer.peer]
-        found = [each for each in may_leave if size[each.peer] == most >= own]
-        if most == own:
-            found = [each for each in found if now - each.since >= self._grace]
+        found = [each for each in may_leave if size[each.peer] == most]
+        if not is_known and most <= own:
+            found = [each for each in found if most == own and now - each.since >= self._grace]
         least = min((worth.get(each.peer, Worth.NOTHING) for each in found), default=Worth.NOTHING)
         found = [each for each in found if worth.get(each.peer, Worth.NOTHING) == least]
         return self._chance.choice(found).peer if found else None

@@ -92,6 +92,16 @@ def test_who_made_room_takes_nobodys_for_ten_minutes() -> None:
     assert rule.who_leaves(guests, stranger("dave")) is not None
 
 
+def test_whom_we_have_a_contract_with_need_not_wait() -> None:
+    """Nor whom our person named: the places are full of those who came this moment, and one was hung up on before."""
+    guests = crowds(10, 1, since=NOW)
+    for said in (Worth.CONTRACT, Worth.NAMED):
+        rule = places(carol=said)
+        rule.has_left("carol", NOW)
+        assert rule.who_leaves(guests, stranger()) in {guest.peer for guest in guests}
+    assert places(carol=Worth.THREAD).who_leaves(guests, stranger()) is None, "an offer costs its vendor nothing"
+
+
 def test_neighbours_in_a_home_are_no_crowd() -> None:
     """Thirty machines of one office are thirty; in a network whose owner says so they are one landlord's."""
     office = [Guest(f"desk {number}", f"192.168.1.{number + 1}", NOW) for number in range(30)]
