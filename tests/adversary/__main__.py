@@ -48,7 +48,7 @@ def attacks(long: bool) -> dict[str, list[Attack]]:
 
     return {
         "T1": [
-            lambda: wire.mutants(size(6_000, 120_000), size(4_000, 100_000)),
+            lambda: wire.mutants(size(6_000, 120_000), 100_000),
             real(process.mutants, size(10, 200)),
         ],
         "T2": [real(mesh.invalid_flood, size(3, 60), 3), real(process.invalid_flood, size(5, 60))],
