@@ -26,7 +26,7 @@ from .events import EventLog
 from .gossip import Gossip
 from .mailbox import Inboxes, MailboxHost
 from .network.seam import Network
-from .requester import ANSWER_WITHIN, Judged, Requester, Wish
+from .requester import ANSWER_WITHIN, Requester
 from .skew import Skew, advice
 from .store import Store
 from .threads import LiveThread, Threads
@@ -40,6 +40,7 @@ from .vendor.programs import Job, Program
 from .vendor.role import VendorRole
 from .vendor.stock import ProgramStock
 from .views import View, contract_view, delivery_view, intent_view, judged_view, offer_view, plain, wish_view
+from .wish import Judged, Wish
 
 T = TypeVar("T")
 

@@ -16,8 +16,9 @@ from protocol.properties import PropertyError, canonical_value, normalise_proper
 from protocol.schema import read, write
 from protocol.terms import Fact, Money, Property, When, Where
 
-from .requester import Wish, check_life
+from .requester import check_life
 from .trouble import usage
+from .wish import Wish
 
 T = TypeVar("T")
 

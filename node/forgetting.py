@@ -4,10 +4,11 @@ from protocol.exchange import Side, State
 from protocol.limits import MAX_LIFE, MAX_SKEW, THREAD_GRACE
 
 from .delivery import Delivery
-from .requester import Requester, Wish, opened_name
+from .requester import Requester
 from .store import Store, Tx
 from .threads import LiveThread, Threads
 from .vendor.role import VendorRole
+from .wish import Wish, opened_name
 
 WISH_KEPT = MAX_LIFE
 """Seconds a wish without a contract stays in its person's list after it closed."""

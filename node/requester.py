@@ -7,9 +7,9 @@ import contextlib
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 import trio
@@ -18,12 +18,12 @@ from protocol import schema
 from protocol.board import OURS, Board
 from protocol.deal import DECLINE_REASONS, Accept, Decline, Problem
 from protocol.errors import Refused
-from protocol.exchange import Move, Outcome, Side, State, Talk, made_late
+from protocol.exchange import Move, Outcome, Side, State, Talk
 from protocol.intent import Intent, IntentClose, division_of
 from protocol.keys import BoxKey, SigningKey
 from protocol.limits import MAX_GOSSIP_FRAME, MIN_LIFE, THREAD_GRACE
 from protocol.mailbox import channel
-from protocol.match import Match, match, rank_key
+from protocol.match import match, rank_key
 from protocol.message import Draft, Message, mine_stamp, speak
 from protocol.offer import Offer
 from protocol.terms import Money, Route
@@ -35,10 +35,11 @@ from .events import EventLog
 from .gossip import Gossip
 from .mailbox import Inboxes
 from .policy import routes_via
-from .pool import Place, passed_over
-from .store import PostingRow, Room, Store, Tx, WishRow
-from .threads import End, LiveThread, Threads, make_end, save, thread_id
+from .pool import Pool
+from .store import PostingRow, Store, Tx
+from .threads import End, LiveThread, Threads, make_end, save
 from .trouble import Exit, Trouble, refused
+from .wish import ENDS, REASONS, Judged, Wish, opened_name
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -56,122 +57,11 @@ accept of the last minute."""
 MakeIntent = Callable[[bytes, tuple[Route, ...]], Intent]
 """The public part of a wish, from its fresh box key and the mailboxes that hold for it."""
 
-POOL = 10
-"""Times `max_offers`: vendors a wish lets in. For each one more, one is passed over: see pool.py."""
-
-NO_OFFER = (1,)
-"""The rank of a vendor with no open offer: behind all that have one, whose ranks begin with 0."""
-
 PUBLISH_AGAIN = 15.0
 """Seconds between two looks for somebody to tell what nobody has heard yet, besides every new subscription."""
 
 COMING_IN = 60
 """Seconds after its start for which a node opens no offers: what lies at its mailboxes is to be among them."""
-
-OPEN_STATES = frozenset({"OPEN", "DECIDING"})
-
-_ENDS = {"awarded": "AWARDED", "withdrawn": "WITHDRAWN", "expired": "EXPIRED"}
-_REASONS = {state: reason for reason, state in _ENDS.items()}
-"""A close's reason -> the wish's state, and back."""
-
-
-@dataclass(slots=True, eq=False)
-class Wish:
-    """One wish of ours."""
-
-    end: End
-    division: str
-    current: Message
-    """The newest frame: the wish's revision, or its close."""
-    revision: Message
-    """The newest frame that is a wish."""
-    state: str
-    limit: Money | None
-    published: bool
-    created_at: int
-    last_exp: int
-    """The greatest exp ever signed under its key: how long its tombstone must live."""
-    closed_at: int | None = None
-    opened: int | None = None
-    """When the offers were opened, if the wish collects them until an hour. None: it does not, or not yet."""
-    ranks: dict[bytes, tuple[bytes, tuple[Any, ...]]] = field(default_factory=dict)
-    """Thread -> its open offer and that offer's rank, while the pool is full: judging hundreds again for each newcomer
-    would be slow."""
-    lock: trio.Lock = field(default_factory=trio.Lock)
-
-    @property
-    def root(self) -> bytes:
-        return self.end.root
-
-    @property
-    def intent(self) -> Intent:
-        assert isinstance(self.revision.body, Intent)
-        return self.revision.body
-
-    @property
-    def is_open(self) -> bool:
-        return self.state in OPEN_STATES
-
-    @property
-    def sealed_until(self) -> int | None:
-        """The hour until which offers are collected and nobody sees them, also the person; None: they are open."""
-        return self.intent.offers_by if self.is_open and self.opened is None else None
-
-    def row(self) -> WishRow:
-        return WishRow(
-            self.root,
-            self.end.me,
-            self.division,
-            self.state,
-            self.end.keys[0].reveal() if self.end.keys is not None else None,
-            self.limit.minor if self.limit else None,
-            self.limit.currency if self.limit else None,
-            self.published,
-            self.created_at,
-            self.closed_at,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """An offer with this node's own opinion of it."""
-
-    live: LiveThread
-    talk: Talk
-    match: Match
-    limit: Money | None
-    """The person's private limit."""
-
-    @property
-    def over_limit(self) -> bool:
-        limit, total = self.limit, self.offer.total
-        return limit is not None and total.currency == limit.currency and total.minor > limit.minor
-
-    @property
-    def offer(self) -> Offer:
-        assert isinstance(self.talk.offer.body, Offer)
-        return self.talk.offer.body
-
-    @property
-    def state(self) -> str:
-        """The talk's state; an open offer that the person does not want to see by default has a word of its own."""
-        if self.talk.state is State.OFFERED:
-            if self.over_limit:
-                return "over_limit"
-            if not self.match.answers:
-                return "mismatch"
-        return self.talk.state.value.lower()
-
-    @property
-    def hidden(self) -> bool:
-        """Not in the default list: over the private limit, or no answer to the wish; unless the person took it."""
-        taken = self.talk.accept is not None
-        return not taken and (self.over_limit or not self.match.answers)
-
-    @property
-    def comparable(self) -> bool:
-        """Is its total in the currency of the limits, the public and the private one?"""
-        return self.match.comparable and (self.limit is None or self.limit.currency == self.offer.total.currency)
 
 
 class Requester:
@@ -199,15 +89,12 @@ class Requester:
         self._chance = chance
         self._net = net
         self._wishes: dict[bytes, Wish] = {}
-        self._known: set[bytes] = set()
-        """Vendors with whom there was a contract: never passed over."""
-        self._passed_over: list[bytes] = []
-        """Threads that left their pool, to be dropped from the store."""
         self._began = 0.0
         """Steady time at which this life began."""
         self._moved = trio.Event()
         self._door = Door(net, clock, chance)
         self.counters: Counter[str] = Counter()
+        self._pool = Pool(threads, delivery, store, self.counters)
         delivery.set_role(Side.REQUESTER, self)
 
     # ------------------------------------------------------------------------------------------------------- life
@@ -218,7 +105,7 @@ class Requester:
             self._add(wish)
         for live in self._threads:
             if any(talk.state is State.CONFIRMED for talk in live.thread.talks.values()):
-                self._known.add(live.other)
+                self._pool.known.add(live.other)
 
     def forget(self, wish: Wish) -> None:
         """It is long over, and so are its threads."""
@@ -258,9 +145,7 @@ class Requester:
 
     async def _tick(self) -> None:
         now = self._clock.certain()  # what ends here ends for good
-        if self._passed_over:
-            dropped, self._passed_over = self._passed_over, []
-            await self._store.transact(lambda tx: tx.drop_threads(dropped))
+        await self._pool.drop_passed_over()
         for live in self._threads:
             if live.side is Side.REQUESTER and not live.lock.locked():
                 await self._after_moves(live, live.thread.tick(now))
@@ -279,7 +164,7 @@ class Requester:
                 elif now >= self._opens_at(wish):
                     await self._open_offers(wish)
             elif wish.closed_at is None:
-                await self._close(wish, _REASONS.get(wish.state, "expired"))  # ended just before a crash
+                await self._close(wish, REASONS.get(wish.state, "expired"))  # ended just before a crash
             elif wish.end.keys is not None and now >= wish.closed_at + THREAD_GRACE:
                 await self._forget(wish)
 
@@ -325,7 +210,7 @@ class Requester:
                 times.append(0)
             elif wish.end.keys is not None:
                 times.append(wish.closed_at + THREAD_GRACE)
-        return 0 if self._passed_over else min(times, default=math.inf)
+        return 0 if self._pool.passed_over else min(times, default=math.inf)
 
     def _was_interrupted(self, wish: Wish) -> bool:
         """Did a crash come between a move in a thread and what follows from it for this open wish?"""
@@ -657,9 +542,9 @@ class Requester:
             return
         with trio.CancelScope(shield=True):  # whoever asked for it may go away meanwhile
             if wish.is_open:
-                await self._set_state(wish, _ENDS[reason], also)
+                await self._set_state(wish, ENDS[reason], also)
             else:
-                reason = _REASONS.get(wish.state, "expired")
+                reason = REASONS.get(wish.state, "expired")
             if wish.end.keys is None:  # a damaged store: nothing can be said any more
                 now = self._clock.now()
                 await self._store.transact(lambda tx: tx.put_wish(replace(wish.row(), closed_at=now)))
@@ -683,7 +568,7 @@ class Requester:
         is_lost = talk.state is State.OFFERED and not wish.is_open
         if (is_lost or _is_untold(talk)) and self._clock.certain() < talk.offer.head.exp:
             with contextlib.suppress(Trouble):  # it ended while we waited for our turn
-                await self._decline(live, talk, Decline(reason, _turn_of(wish)))
+                await self._decline(live, talk, Decline(reason, wish.turn))
 
     async def _reason(self, wish: Wish) -> str | None:
         """What the person agreed to tell those who lose."""
@@ -727,14 +612,11 @@ class Requester:
         wish = self._wishes.get(end.root)
         if wish is None or message.kind not in ("offer", "offer.withdraw"):
             return None
-        if wish.is_open and _is_late(wish, message):
+        if wish.is_open and wish.is_late(message):
             return None
-        if message.kind == "offer" and not self._is_current(wish, message):
+        if message.kind == "offer" and not wish.is_current(message):
             return None  # it may come with an offer that is not too late
-        pool = self._threads.of_root(end.root)
-        # On a disk that fills, as many as asked for and no more.
-        places = (POOL if self._store.room is Room.ENOUGH else 1) * wish.intent.max_offers
-        if len(pool) >= places and not self._make_room(wish, pool, message, source):
+        if not self._pool.lets_in(wish, message, source):
             return None
         return (wish.revision,) if wish.is_open else (wish.revision, wish.current)
 
@@ -742,62 +624,13 @@ class Requester:
         wish = self._wishes.get(end.root)
         if wish is None or message.kind != "offer":
             return None
-        if not self._is_current(wish, message):
+        if not wish.is_current(message):
             self.counters["too_late"] += 1
-            return self._door.turn_away(end, message, item_digest, Problem("state", wish=_turn_of(wish)))
-        if _is_late(wish, message):
+            return self._door.turn_away(end, message, item_digest, Problem("state", wish=wish.turn))
+        if wish.is_late(message):
             self.counters["late_offers"] += 1
             return self._door.turn_away(end, message, item_digest, Problem("lapsed"))
         return None
-
-    def _make_room(self, wish: Wish, pool: tuple[LiveThread, ...], message: Message, source: str) -> bool:
-        """Pass over a vendor, so that another may come; False if the other is the one to be passed over. Nothing is
-        said: whoever writes again is a newcomer again, and hears of the wish's end like everybody."""
-        new = thread_id(wish.root, wish.end.me, message.author)
-        if new in self._passed_over:
-            return False  # what is stored of it is not dropped yet
-        loose = {live.id: (live, came) for came, live in enumerate(pool) if self._may_be_passed_over(live)}
-        places = [Place(id, _source_of(live), self._rank(wish, live), came) for id, (live, came) in loose.items()]
-        if message.author not in self._known:
-            rank = self._rank_of(wish, message) if self._is_current(wish, message) else NO_OFFER
-            places.append(Place(new, source, rank, len(pool)))
-        out = passed_over(places)
-        if out is None or out.thread == new:
-            self.counters["turned_away"] += 1
-            return False
-        self.counters["passed_over"] += 1
-        self._threads.remove(loose[out.thread][0])
-        wish.ranks.pop(out.thread, None)
-        self._passed_over.append(out.thread)
-        return True
-
-    def _may_be_passed_over(self, live: LiveThread) -> bool:
-        return (
-            live.side is Side.REQUESTER
-            and live.other not in self._known
-            and not live.lock.locked()
-            and self._delivery.is_idle(live.id)
-            and all(talk.accept is None for talk in live.thread.talks.values())
-        )
-
-    def _is_current(self, wish: Wish, message: Message) -> bool:
-        return message.kind == "offer" and message.ref == wish.revision.id and wish.is_open
-
-    def _rank(self, wish: Wish, live: LiveThread) -> tuple[Any, ...]:
-        talk = live.thread.live
-        if talk is None:
-            return NO_OFFER
-        known = wish.ranks.get(live.id)
-        if known is None or known[0] != talk.offer.id:
-            known = wish.ranks[live.id] = (talk.offer.id, self._rank_of(wish, talk.offer))
-        return known[1]
-
-    def _rank_of(self, wish: Wish, message: Message) -> tuple[Any, ...]:
-        offer = message.body
-        assert isinstance(offer, Offer)
-        limit = wish.limit
-        over = limit is not None and offer.total.currency == limit.currency and offer.total.minor > limit.minor
-        return (0, over, *rank_key(wish.intent, match(wish.intent, offer), offer.total))
 
     def record(self, tx: Tx, live: LiveThread, message: Message, outcome: Outcome) -> None:
         if message.kind == "offer" and outcome.owes == "lapsed":
@@ -828,7 +661,7 @@ class Requester:
         wish = self._wishes.get(live.root)
         for move in moves:
             if move.after is State.CONFIRMED:
-                self._known.add(live.other)
+                self._pool.known.add(live.other)
             if wish is None:
                 break  # its own frames were damaged in the store; what was said in the thread still counts
             if move.after is State.CONFIRMED and wish.is_open:
@@ -856,18 +689,9 @@ class Requester:
         self._moved = trio.Event()
 
 
-def _source_of(live: LiveThread) -> str:
-    return live.source or live.peer or ""
-
-
 def _is_untold(talk: Talk) -> bool:
     """Void by the person's own doing, and its vendor does not know."""
     return talk.state is State.VOID and talk.accept is None and talk.refusal is None
-
-
-def _turn_of(wish: Wish) -> str:
-    """What became of a wish, as those are told whose offers it makes void."""
-    return "updated" if wish.is_open else _REASONS[wish.state]
 
 
 def _check_reason(wish: Wish, reason: str | None) -> None:
@@ -891,17 +715,6 @@ def _keep_reason(tx: Tx, wish: Wish, reason: str | None) -> None:
         tx.drop_meta(_reason_name(wish))
     else:
         tx.put_meta(_reason_name(wish), reason)
-
-
-def opened_name(root: bytes) -> str:
-    """Under which the store knows when the offers to a wish were opened: as long as it knows the wish, for what came
-    after it is judged by it at every start."""
-    return f"opened:{root.hex()}"
-
-
-def _is_late(wish: Wish, message: Message) -> bool:
-    """Has this message of a vendor's, an offer or its withdrawal, missed the hour until which offers are collected?"""
-    return wish.opened is not None or made_late(wish.revision, message)
 
 
 def _check_opened(wish: Wish) -> None:

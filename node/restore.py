@@ -18,10 +18,10 @@ from protocol.kinds import KINDS
 from protocol.message import Message, believe
 from protocol.terms import Money
 
-from .requester import Wish, opened_name
 from .store import StoredMessage, ThreadRow, Tx, WishRow
 from .threads import End, LiveThread, Threads, keep_posted
 from .trouble import refused
+from .wish import Wish, opened_name
 
 log = structlog.get_logger("restore")
 

@@ -16,8 +16,8 @@ from protocol.message import Message
 from protocol.offer import Offer
 from protocol.terms import Money
 
-from .requester import Judged, Wish
 from .threads import LiveThread
+from .wish import Judged, Wish
 
 View = dict[str, Any]
 

@@ -13,7 +13,7 @@ import trio
 from node.delivery import PROTOCOL
 from node.network.memory import MemoryWorld
 from node.network.seam import Network
-from node.requester import POOL
+from node.pool import POOL
 from protocol.board import Board
 from protocol.envelope import Item
 from protocol.framing import Deframer, frame_with_length
