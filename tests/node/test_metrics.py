@@ -46,6 +46,32 @@ async def test_a_deal_shows_in_the_figures(clock: MockClock) -> None:
     known = {sample.name for family in families.values() for sample in family.samples}
     assert asked <= known | {"intentcast_clock_ahead_seconds", "intentcast_disk_free_bytes"}
     assert len(asked) > 10
+    labels = {label for family in families.values() for sample in family.samples for label in sample.labels}
+    exprs = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    used = {label for expr in exprs for label in re.findall(r"[{,](\w+)=", expr) + re.findall(r"by \((\w+)\)", expr)}
+    assert used <= labels | {"instance"}, "instance is Prometheus' own"
+
+
+def test_the_dashboard_is_one_grafana_can_show() -> None:
+    """Panels have ids of their own and places of their own on a grid of 24, and ask the data source that is chosen."""
+    dashboard = json.loads((ROOM / "dashboard.json").read_text("utf-8"))
+    assert {"title", "uid", "schemaVersion", "time", "templating", "panels"} <= set(dashboard)
+    variables = {variable["name"]: variable for variable in dashboard["templating"]["list"]}
+    assert (variables["source"]["type"], variables["source"]["query"]) == ("datasource", "prometheus")
+    panels = dashboard["panels"]
+    assert len({panel["id"] for panel in panels}) == len({panel["title"] for panel in panels}) == len(panels)
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
+        assert cells
+        assert not cells & taken, panel["title"]
+        assert place["x"] + place["w"] <= 24
+        taken |= cells
+        assert panel["datasource"] == {"type": "prometheus", "uid": "${source}"}
+        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"]) > 0
+        named = {name for target in panel["targets"] for name in re.findall(r"\$\{?(\w+)", target["expr"])}
+        assert named <= set(variables) | {"__rate_interval"}
 
 
 async def test_they_are_served(tmp_path: Path) -> None:

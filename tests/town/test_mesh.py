@@ -6,14 +6,20 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import trio
+from trio.testing import MockClock
 
+from node.town.live import Row, fitting
 from node.town.plan import plan
+from node.town.play import Play
+from node.town.scenario import NodeSpec
 from node.trouble import Exit, Trouble
 
 pytestmark = pytest.mark.live
@@ -189,6 +195,74 @@ def test_plans_have_the_shape_one_asks_for(tmp_path: Path) -> None:
     assert plan(3, 1, str(pairs)).nodes["vendor-1"].join == ["person-1"]
     parted = plan(4, 1, partition="person-1,person-2|vendor-1@30s-90s")
     assert [(step.does, step.at) for step in parted.steps] == [("partition", 30), ("heal", 90)]
+    assert plan(4, 1, loss="5%").needs_memory == "weather"
+    assert parted.needs_memory == "partition"
+    assert plan(4, 1).needs_memory is None
+
+
+def test_on_a_small_screen_the_last_people_give_way() -> None:
+    """Who is down, sells or holds mail is shown as long as there is room; the order stays."""
+    roles = {
+        "market": "meeting",
+        "person-1": "person",
+        "person-2": "person",
+        "person-3": "person",
+        "vendor-1": "vendor",
+    }
+    rows = [Row(name, role, up=name != "person-3") for name, role in roles.items()]
+    assert fitting(rows, 5) == (rows, 0)
+    shown, left_out = fitting(rows, 4)
+    assert [row.node for row in shown] == ["market", "person-1", "person-3", "vendor-1"]
+    assert left_out == 1
+
+
+async def test_they_come_side_by_side_each_after_whom_it_starts_from(clock: MockClock) -> None:
+    """So many at a time and no more; a chain is a chain. When one cannot come, nobody comes after it."""
+    stage = PaperStage()
+    came: list[str] = []
+    await Play(plan(9, 2, "star"), stage).enter_side_by_side(3, came.append)
+    assert (stage.order[0], stage.most, clock.current_time()) == ("market", 3, 4.0)
+    assert sorted(came) == sorted(stage.actors)
+
+    stage = PaperStage()
+    await Play(plan(4, 1, "ring"), stage).enter_side_by_side(3, came.append)
+    assert stage.order == ["market", "person-1", "person-2", "vendor-1"]
+
+    stage = PaperStage(fails="person-2")
+    with pytest.raises(Trouble, match="person-2 did not start"):
+        await Play(plan(4, 1, "ring"), stage).enter_side_by_side(3, came.append)
+    assert stage.order == ["market", "person-1"]
+
+
+class PaperStage:
+    """Nobody is there; each takes a second to come."""
+
+    world = None
+
+    def __init__(self, fails: str = "") -> None:
+        self.actors: dict[str, Any] = {}
+        self.order: list[str] = []
+        self.most = 0
+        self._fails = fails
+        self._coming = 0
+
+    async def enter(self, name: str, _spec: NodeSpec, join: Sequence[str]) -> None:
+        assert set(join) <= set(self.order), f"{name} came before {join}"
+        self._coming += 1
+        self.most = max(self.most, self._coming)
+        await trio.sleep(1)
+        self._coming -= 1
+        if name == self._fails:
+            raise Trouble("no_start", f"{name} did not start")
+        self.actors[name] = SimpleNamespace(desk=self, is_up=True, peer_id=name)
+        self.order.append(name)
+
+    async def status(self) -> dict[str, Any]:
+        return {"vendor": "a key"}
+
+    def set_clock(self, name: str, skew: float) -> None: ...
+
+    def sleep(self, seconds: float) -> None: ...
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_a_step_that_fails_ends_the_play(step: str, said: str) -> None:
         (HEAD.replace("sells", "sels"), "nodes bob: unknown field 'sels'; did you mean 'sells'?"),
         (HEAD + 'wich = "car"', "unknown field 'wich'; did you mean 'wish'?"),
         (HEAD.replace('"alice"', '"alicia"'), "step 1 (ask): there is no node 'alicia'; did you mean 'alice'?"),
-        (HEAD + '[[steps]]\ndoes = "fly"', "steps 2"),
+        (HEAD + '[[steps]]\ndoes = "fly"', "steps 2: does = 'fly' is none of ask, update, offer"),
         (HEAD + '[[steps]]\ndoes = "pass"\ntime = "soon"', "'soon' is no span of time"),
         (HEAD + '[[steps]]\ndoes = "accept"\nwho = "alice"\nwish = "boat"\nby = "bob"', "nobody has asked 'boat'"),
         (HEAD + '[[holds]]\nwho = "alice"', "nothing is asked"),
