@@ -143,37 +143,25 @@ class Delivery:
         async with live.lock:
             if check is not None:
                 check()
-            return await self._post(live, kind, body, answers=answers, exp=exp, also=also)
+            now = self._clock.now()
+            message, item = self._write(live, kind, body, answers, exp, now)
+            row = OutboxRow(message.id, live.id, kind, item.encoded(), exp, Stage.QUEUED.value, None, now, None)
 
-    async def _post(
-        self,
-        live: LiveThread,
-        kind: str,
-        body: Body,
-        *,
-        answers: Message,
-        exp: int,
-        also: Callable[[Tx, Message], None] | None,
-    ) -> tuple[Message, tuple[Move, ...]]:
-        now = self._clock.now()
-        message, item = self._write(live, kind, body, answers, exp, now)
-        row = OutboxRow(message.id, live.id, kind, item.encoded(), exp, Stage.QUEUED.value, None, now, None)
+            def work(tx: Tx) -> None:
+                tx.add_message(
+                    id=message.id, root=live.root, thread=live.id, mine=True, kind=kind, now=now, frame=message.frame
+                )
+                tx.queue(row)
+                self._events.write(tx, "delivery", _note(live, row, Stage.QUEUED))
+                save(tx, live)
+                if also is not None:
+                    also(tx, message)
 
-        def work(tx: Tx) -> None:
-            tx.add_message(
-                id=message.id, root=live.root, thread=live.id, mine=True, kind=kind, now=now, frame=message.frame
-            )
-            tx.queue(row)
-            self._events.write(tx, "delivery", _note(live, row, Stage.QUEUED))
-            save(tx, live)
-            if also is not None:
-                also(tx, message)
-
-        await self._store.transact(work)
-        outcome = live.thread.add(message, now)
-        self._outbox.add(row, item)
-        self._couriers.send(live)
-        return message, outcome.moves
+            await self._store.transact(work)
+            outcome = live.thread.add(message, now)
+            self._outbox.add(row, item)
+            self._couriers.send(live)
+            return message, outcome.moves
 
     def _write(
         self, live: LiveThread, kind: str, body: Body, answers: Message, exp: int, now: int
@@ -210,10 +198,6 @@ class Delivery:
         return message, item
 
     # ------------------------------------------------------------------------------------------- how far it came
-
-    async def wait_settled(self) -> None:
-        """Until some message of ours was acknowledged or given up."""
-        await self._outbox.wait_settled()
 
     def stage(self, message_id: bytes) -> Stage | None:
         """How far a message of ours has come; None when it is settled or unknown."""

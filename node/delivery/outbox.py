@@ -8,8 +8,6 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-import trio
-
 from protocol.envelope import Item
 from protocol.kinds import KINDS
 
@@ -95,7 +93,6 @@ class Outbox:
     def __init__(self) -> None:
         self._by_thread: dict[bytes, OrderedDict[bytes, Pending]] = {}
         self._by_digest: dict[bytes, Pending] = {}
-        self._settled = trio.Event()
 
     def __len__(self) -> int:
         return sum(len(queue) for queue in self._by_thread.values())
@@ -133,8 +130,6 @@ class Outbox:
         pending = queue.pop(message_id, None) if queue is not None else None
         if pending is not None:
             self._by_digest.pop(pending.digest, None)
-            self._settled.set()
-            self._settled = trio.Event()
         if not queue:
             self._by_thread.pop(thread, None)
 
@@ -142,7 +137,3 @@ class Outbox:
     def oldest(self) -> int | None:
         """Wall clock at which the one that waits longest was said."""
         return min((pending.row.queued_at for pending in self._by_digest.values()), default=None)
-
-    async def wait_settled(self) -> None:
-        """Until some message was acknowledged or given up."""
-        await self._settled.wait()
