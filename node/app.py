@@ -49,6 +49,9 @@ from .vendor.watch import watch_catalogue
 log = structlog.get_logger("app")
 
 SWEEP_EVERY = 30.0
+TALLIES_KEPT = 400 * 86_400
+"""Seconds for which it is known what was done on a day: as far back as `vendor stats` looks."""
+
 STEADY_FOR = 600.0
 """Seconds after start in which nothing is swept: time to set a clock right that is wrong by little."""
 
@@ -407,3 +410,4 @@ def _drop_what_left(tx: Tx, board: Board, expired: list[Message], kept_back: set
     gone = [id for id, exp in tx.posting_lives() if board.get(id) is None and (id not in kept_back or exp < now)]
     tx.drop_postings(gone)
     tx.drop_answered(now - MAX_LIFE - MAX_SKEW)  # no revision lives longer, so none of them can be heard again
+    tx.drop_tallies(now - TALLIES_KEPT)

@@ -101,3 +101,14 @@ async def test_passed_over_and_gone_is_forgotten(clock: object) -> None:
         assert [row.revision for row in rows] == [revision]
         await bob.store.transact(lambda tx: tx.drop_answered(2**40))
         assert await bob.store.transact(lambda tx: tx.answered()) == []
+
+
+async def test_what_was_done_on_a_day_is_known_for_four_hundred(clock: MockClock) -> None:
+    """As far back as `vendor stats` looks; what is older leaves the store."""
+    async with open_town() as town:
+        bob = await town.open("Bob", catalogue=car_hire())
+        now = bob.node.clock.now()
+        for days in (0, 399, 401, 1000):
+            await bob.store.peek(lambda tx, days=days: tx.tally(now - days * DAY, f"{days} days ago"))  # type: ignore[misc]
+        await trio.sleep(SETTLED)
+        assert (await bob.store.peek(lambda tx: tx.tallies(0))).keys() == {"0 days ago", "399 days ago"}
