@@ -15,6 +15,7 @@ import struct
 import sys
 import time
 from collections import deque
+from contextlib import suppress
 
 _TUNSETIFF = 0x400454CA
 _IFF_TUN, _IFF_NO_PI = 0x0001, 0x1000
@@ -52,7 +53,8 @@ def carry(tunnel: int, other: socket.socket, delay: float, jitter: float) -> Non
             packet = other.recv(MAX_PACKET)
             if not packet:
                 return
-            os.write(tunnel, packet)
+            with suppress(OSError):  # this end is not up yet: the packet is lost
+                os.write(tunnel, packet)
 
 
 if __name__ == "__main__":
