@@ -70,7 +70,7 @@ HEARD_QUEUE = 10_000
 is not harmed; the roles of this node miss them, which is counted."""
 
 RPCS_AT_ONCE = 32
-"""Of one read, before others of this node have their turn: tiny ones are thousands in 64 KiB."""
+"""Of one stream, before others of this node have their turn: tiny ones are thousands in 64 KiB."""
 
 ALARM_SLACK = 60.0
 """Seconds an alarm is shown beyond the time at which it would have been said again."""
@@ -312,7 +312,7 @@ class Gossip:
 
     async def _hear_rpcs(self, stream: Stream) -> None:
         peer = stream.peer
-        deframer = Deframer(MAX_RPC)
+        deframer, handled = Deframer(MAX_RPC), 0
         while data := await stream.receive_some():
             try:
                 rpcs = deframer.feed(data)
@@ -320,9 +320,10 @@ class Gossip:
                 self.counters[refused.reason.value] += 1
                 await stream.reset()
                 return
-            for number, rpc in enumerate(rpcs, start=1):
+            for rpc in rpcs:
                 self._handle(RpcReceived(peer, rpc))
-                if number % RPCS_AT_ONCE == 0:
+                handled += 1
+                if handled % RPCS_AT_ONCE == 0:
                     await trio.lowlevel.checkpoint()
 
     # ------------------------------------------------------------------------------------------------- the router
