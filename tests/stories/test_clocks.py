@@ -311,3 +311,28 @@ async def has_stage(neighbour: Neighbour, message: str, stage: str) -> bool:
 
 async def _is_in_state(alice: Neighbour, intent: str, state: str) -> bool:
     return bool((await alice.desk.show(intent))["intent"]["state"] == state)
+
+
+async def test_a_shop_that_starts_a_year_ahead_keeps_its_word(clock: MockClock) -> None:
+    """Bob has an offer open, and his machine starts a year ahead. His neighbours have another hour: the offer stands,
+    its keys are there, and when his clock is right Alice accepts it and has the car."""
+    async with open_town() as town:
+        await town.open("Market", meeting=True)
+        for number in range(3):
+            await town.open(f"Neighbour {number}", divisions=("mobility",))
+        alice, bob = await town.open("Alice"), await town.open("Bob", catalogue=car_hire())
+        intent = await ask_for_a_day(alice)
+        (offer,) = (await wait_offers(alice, intent, 1))["offers"]
+        await wait_settled(bob)
+        await bob.stop()
+        assert bob.clock is not None
+        bob.clock.skew = 365 * DAY
+        await bob.start()
+        await wait_compared(bob)
+        await trio.sleep(1.2 * SURE_AFTER)
+        assert (await bob.desk.show(offer["id"]))["offer"]["state"] == "offered"
+        assert len(await bob.store.peek(lambda tx: tx.boxes())) == 1
+        bob.clock.skew = 0
+        await wait_until(bob, lambda node: node.clock.is_certain, 60)
+        await alice.desk.accept(offer["id"], CONTACT, None, [], 0)
+        await wait_state(alice, offer["id"], "confirmed", 600)
