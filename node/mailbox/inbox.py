@@ -111,7 +111,10 @@ class Inboxes:
             task_status.started()
             for inbox in list(self._inboxes.values()):
                 nursery.start_soon(self._keep, inbox)
-            await trio.sleep_forever()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None  # the node ends; what others still ask of us begins nothing
 
     # -------------------------------------------------------------------------------------------------- agreeing
 

@@ -261,7 +261,8 @@ class Misfortune:
             now = other.clock.now()
             if known is not None and known.is_open and not wish.is_open and now < known.message.head.exp:
                 self.witness.accuse(f"{other.name} still has {one.name}'s wish {wish.root.hex()[:8]}, which is over")
-            if wish.is_open and wish.division in other.node.gossip.divisions and wish.current.head.at <= now:
+            is_due = wish.is_open and wish.current.head.at <= now < wish.current.head.exp  # at the other's hour as well
+            if is_due and wish.division in other.node.gossip.divisions:
                 if known is None or known.message.id != wish.current.id:
                     self.witness.accuse(f"{other.name} does not know {one.name}'s wish {wish.root.hex()[:8]}")
 

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from node.clock import SeededChance, VirtualClock
 from node.conversation import Conversation
-from node.mailbox import PROTOCOL, MailboxHost
+from node.mailbox import PROTOCOL, Inboxes, MailboxHost
 from node.mailbox import host as host_module
 from node.network.memory import MemoryWorld
 from node.network.seam import Network, StreamError
@@ -299,3 +299,14 @@ async def _all_of(visit: Conversation) -> list[bytes]:
         if not items:
             return found
         found += [item for item in items if isinstance(item, bytes)]
+
+
+async def test_a_node_that_ends_begins_no_visit(clock: MockClock) -> None:
+    """A vendor's role has just agreed with a mailbox when the node ends around it: that is no error."""
+    async with MemoryWorld(1).open_network("bob") as network, trio.open_nursery() as nursery:
+        opener: Any = None  # nothing is ever fetched
+        inboxes = Inboxes(network, opener, VirtualClock(), SeededChance("bob"), NET, ())
+        await nursery.start(inboxes.run)
+        nursery.cancel_scope.cancel()
+    inboxes.keep(ALICE, "/ip4/10.0.0.7/tcp/4001", lambda: 2**40, lambda: ())
+    inboxes.leave(ALICE.public)
