@@ -106,6 +106,8 @@ class Desk:
         public = {name: value for name, value in plain(intent).items() if name not in ("box", "reply", "award")}
         public["keys"] = "fresh keys, made for this wish alone"
         public["node"] = {"peer_id": self._network.peer_id, "addresses": [route.addr for route in intent.reply]}
+        if self._inboxes.to_ask:
+            public["mailboxes"] = {"named_if_they_hold_for_it": list(self._inboxes.to_ask)}
         public["expires_at"] = self._expiry(draft, old)
         stays: View = {"contact": "told only to the vendor whose offer you accept"}
         if draft.limit is not None:

@@ -24,6 +24,16 @@ collect_ignore = ["town/example"]
 """A project of its own: tests/town/test_plugin.py installs it, and runs its tests."""
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests measured, told at the end: `record_property("figure", "69 calls of fsync for 60 transactions")`."""
+    passed = terminalreporter.getreports("passed")
+    figures = [text for report in passed for name, text in report.user_properties if name == "figure"]
+    if figures:
+        terminalreporter.section("figures")
+    for text in sorted(map(str, figures)):
+        terminalreporter.write_line(text)
+
+
 @pytest.fixture
 def clock() -> MockClock:
     """Time that jumps: as soon as every task waits, the next moment for which one waits is now. A story of days takes

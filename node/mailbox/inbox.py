@@ -118,6 +118,12 @@ class Inboxes:
 
     # -------------------------------------------------------------------------------------------------- agreeing
 
+    @property
+    def to_ask(self) -> tuple[Address, ...]:
+        """Our mailboxes, but for those that lately would not hold for us."""
+        now = self._clock.steady()
+        return tuple(one for one in self._mailboxes if now >= self._refused_at.get(one, -NOT_AGAIN) + NOT_AGAIN)
+
     async def agree(self, key: SigningKey, exp: int) -> tuple[Route, ...]:
         """Ask our mailboxes to hold items for this key. Returns ways back over those that agreed in time."""
         agreed: dict[Address, Address] = {}
@@ -134,9 +140,8 @@ class Inboxes:
 
         with trio.move_on_after(AGREE_WITHIN) as patience:
             async with trio.open_nursery() as nursery:
-                for address in self._mailboxes:
-                    if self._clock.steady() >= self._refused_at.get(address, -NOT_AGAIN) + NOT_AGAIN:
-                        nursery.start_soon(ask, address)
+                for address in self.to_ask:
+                    nursery.start_soon(ask, address)
         if patience.cancelled_caught:  # who says nothing is not waited for again, either
             self.counters["not_agreed_in_time"] += 1
             for address in self._mailboxes:

@@ -21,6 +21,7 @@ from typing import Any
 from node.config import free_port
 from node.store.foreign import HEARD_EVENTS
 from node.trouble import Trouble
+from protocol.envelope import Item, read_item
 from tests.adversary.figures import Figure, at_least, at_most, percentile, told, within
 from tests.driver import SKIING
 
@@ -116,6 +117,8 @@ class Findings:
     kills: int = 0
     acknowledged: set[tuple[str, str]] = field(default_factory=set)
     """(who has it, message)."""
+    left: set[bytes] = field(default_factory=set)
+    """Messages a mailbox said it holds, and that were looked for there."""
     lost: set[str] = field(default_factory=set)
     doubled: set[str] = field(default_factory=set)
     unsound: set[str] = field(default_factory=set)
@@ -159,6 +162,7 @@ def crash(kills: int, seed: int = 1) -> list[Figure]:
     return [
         at_least("T26", "kill -9 of requester, vendor and mailbox under load", found.kills, kills),
         told("T26", "what was told to be done", what),
+        told("T26", "left at the mailbox, and looked for when it was dead", str(len(found.left))),
         at_most("T26", "of that lost", len(found.lost), 0),
         at_most("T26", "effects doubled", len(found.doubled), 0),
         at_most("T26", "databases not sound", len(found.unsound), 0),
@@ -218,10 +222,34 @@ def _look(
                 found.doubled.add(f"{node.name}: two offers for {root.hex()[:8]}")
             for root, _ in database.execute(doubled, ("confirm", "reject")):
                 found.doubled.add(f"{node.name}: two answers for {root.hex()[:8]}")
+            if node not in both:
+                _look_at_mail(node, both, database, found)
+
+
+def _look_at_mail(market: NodeProcess, both: list[NodeProcess], database: sqlite3.Connection, found: Findings) -> None:
+    """What the mailbox told others it holds, and what is not settled otherwise."""
+    held = {row[0] for row in database.execute("SELECT digest FROM held")}
+    for node in both:
+        with closing(_open_beside(node)) as sender:
+            query = (
+                "SELECT outbox.id, outbox.item FROM deposits JOIN outbox ON outbox.id = deposits.message "
+                "WHERE deposits.mailbox LIKE ? AND outbox.state != 'ACKED' AND outbox.exp > ?"
+            )
+            for message, encoded in sender.execute(query, (f"%{market.ready['peer_id']}", time.time())):
+                item = read_item(encoded)
+                assert isinstance(item, Item)
+                found.left.add(message)
+                if item.digest not in held:
+                    found.lost.add(f"{market.name}: item of {message.hex()[:8]}")
+
+
+def _open_beside(node: NodeProcess) -> sqlite3.Connection:
+    """The store of a node that runs."""
+    return sqlite3.connect(f"file:{node.home / 'node.db'}?mode=ro", uri=True, timeout=20)
 
 
 def _acked(node: NodeProcess) -> list[str]:
-    with closing(sqlite3.connect(f"file:{node.home / 'node.db'}?mode=ro", uri=True, timeout=20)) as database:
+    with closing(_open_beside(node)) as database:
         rows = database.execute("SELECT id FROM outbox WHERE state = 'ACKED' AND reason IS NULL").fetchall()
     return [row[0].hex() for row in rows]
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ import pytest
 from trio.testing import MockClock
 
 from node.store import Tx, open_store_nowait
+from node.store.tx import DepositRow, OutboxRow
+from protocol.envelope import seal
+from protocol.keys import BoxKey
 from protocol.letter import write_letter
 from tests.adversary.figures import Figure
 
@@ -170,3 +174,26 @@ def test_old_events_that_made_way_are_not_lost(tmp_path: Path, monkeypatch: pyte
     store.close()
     _look(vendor, [vendor], Ledger(events={"vendor": read}), found, tmp_path)
     assert found.lost == {"vendor: event 499"}
+
+
+def test_mail_that_a_mailbox_lost_is_seen(tmp_path: Path) -> None:
+    """The market said it holds what the person left there, and its home has nothing."""
+    for name in ("market", "person"):
+        (tmp_path / name).mkdir()
+    now = int(time.time())
+    person_box, vendor_box = BoxKey(b"a".ljust(32)), BoxKey(b"b".ljust(32))
+    item = seal(b"hello", person_box, vendor_box.public, own_is_box=False, n=0, exp=now + 60, nonce=bytes(24))
+    store = open_store_nowait(tmp_path / "person" / "node.db")
+    for number, mailbox in ((1, "/ip4/10.0.0.7/tcp/1/p2p/market"), (2, "/ip4/10.0.0.8/tcp/1/p2p/another")):
+        id, thread = bytes([number]) * 32, bytes(32)
+        row = OutboxRow(id, thread, "offer", item.encoded(), now + 60, "QUEUED", None, now, None)
+        store.transact_nowait(lambda tx, row=row: tx.queue(row))  # type: ignore[misc]
+        deposit = DepositRow(id, thread, mailbox, "STORED", now)
+        store.transact_nowait(lambda tx, deposit=deposit: tx.put_deposit(deposit))  # type: ignore[misc]
+    store.close()
+    open_store_nowait(tmp_path / "market" / "node.db").close()
+    market, person = (NodeProcess(tmp_path / name, (), ready={"peer_id": name}) for name in ("market", "person"))
+    found = Findings()
+    _look(market, [person], Ledger(), found, tmp_path)
+    assert found.left == {b"\1" * 32}
+    assert found.lost == {"market: item of 01010101"}

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -61,7 +61,9 @@ def damaged(data: bytes, how: str, at: int, chance: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("how", ["truncated", "garbled from there on", "zeroed from there on", "one byte"])
-def test_a_damaged_log_costs_what_came_last(how: str, crashed: tuple[Path, list[int]], memory: Path) -> None:
+def test_a_damaged_log_costs_what_came_last(
+    how: str, crashed: tuple[Path, list[int]], memory: Path, record_property: Callable[[str, object], None]
+) -> None:
     """At many random places: the store opens, sound and ready for more; all that was acknowledged before the
     place is there, nothing behind it is half there, and if more was there to be read, the store says so."""
     left, ends = crashed
@@ -99,6 +101,7 @@ def test_a_damaged_log_costs_what_came_last(how: str, crashed: tuple[Path, list[
             store.close()
     if how in ("garbled from there on", "one byte"):
         assert told > CASES // 4
+    record_property("figure", f"{CASES} logs {how}: all opened and sound, nothing lost from before the damage")
 
 
 def what_is_there(tx: Tx) -> list[bool]:
@@ -170,12 +173,12 @@ print(json.dumps("done"))
 """
 
 
-def test_every_commit_is_synced(tmp_path: Path) -> None:
+def test_every_commit_is_synced(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     """Counted by strace: one call of fsync or fdatasync for each transaction, besides a few to make the store."""
     if shutil.which("strace") is None:
         pytest.skip("there is no strace here")
     found = syncs(tmp_path, 60)
-    print(f"{found} syncs for 60 transactions")
+    record_property("figure", f"{found} calls of fsync for 60 transactions")
     assert 60 <= found < 60 + 15
 
 

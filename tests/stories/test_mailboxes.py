@@ -58,6 +58,8 @@ async def ask_and_leave(alice: Neighbour, market: Neighbour) -> str:
 async def deal_without_meeting(town: Town, market: Neighbour) -> None:
     """Alice and Bob, one after the other, from wish to acknowledged contract."""
     alice = await town.open("Alice")
+    told = (await alice.desk.preview(SKIING))["public"]["mailboxes"]
+    assert told == {"named_if_they_hold_for_it": [market.address]}
     intent = await ask_and_leave(alice, market)
 
     bob = await town.open("Bob", catalogue=car_hire())
