@@ -28,6 +28,9 @@ from .town import open_real_town, open_town
 LOOK_EVERY: Final = 1.0
 """Seconds between two looks at all nodes."""
 
+PRINT_EVERY: Final = 10.0
+"""Seconds, at least, between two prints into a pipe: a file that collects them grows by so much and no more."""
+
 COMING_AT_ONCE: Final = 8
 """Nodes that start at the same time: on links with a delay most of it is waiting."""
 
@@ -52,6 +55,9 @@ class Wanted:
 
 
 COLUMNS: Final = ("node", "role", "peers", "mesh", "heard", "wishes", "offered", "waiting", "lag")
+
+WORDY: Final = ("node", "role")
+"""Columns of words, which begin at the left; numbers end at the right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +155,7 @@ class _Show:
         self._began = began
         self._roles = {name: spec.role for name, spec in wanted.scenario.nodes.items()}
         self._last: list[Row] = []
+        self._printed: list[Row] = []
         self._late = 0.0
         """Seconds by which this process came late to a look: how busy it is."""
         self._told: list[Moment] = []
@@ -168,6 +175,8 @@ class _Show:
                     self._tell_outcome(outcome)
                 if self._wanted.once:
                     await self._look()
+                    if self._prints:
+                        self._print_changed()
                     nursery.cancel_scope.cancel()
                     return Exit.FAILURE if outcome.wrong else Exit.OK
             await trio.sleep_forever()
@@ -222,10 +231,15 @@ class _Show:
     # -------------------------------------------------------------------------------------------------- looking
 
     async def _watch(self) -> None:
-        if self._wanted.as_json or not sys.stdout.isatty():
+        if self._wanted.as_json:
             while True:
                 await self._look()
                 await self._pause()
+        if self._prints:
+            while True:
+                await self._look()
+                self._print_changed()
+                await trio.sleep(PRINT_EVERY)
         from rich.live import Live
 
         with Live(console=console(), auto_refresh=False, transient=False) as live:
@@ -233,6 +247,19 @@ class _Show:
                 await self._look()
                 live.update(self._table(), refresh=True)
                 await self._pause()
+
+    @property
+    def _prints(self) -> bool:
+        """Into a pipe or a file: text, line below line."""
+        return not self._wanted.as_json and not sys.stdout.isatty()
+
+    def _print_changed(self) -> None:
+        """The rows that are not as they were printed last: at first all."""
+        before = {row.node: row for row in self._printed}
+        changed = [row for row in self._last if before.get(row.node) != row]
+        if changed:
+            self._printed = self._last
+            print("\n".join(table_lines(changed)), flush=True)
 
     async def _pause(self) -> None:
         due = trio.current_time() + LOOK_EVERY
@@ -254,7 +281,7 @@ class _Show:
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for name in COLUMNS:
-            table.add_column(name, justify="left" if name in ("node", "role") else "right", no_wrap=True)
+            table.add_column(name, justify="left" if name in WORDY else "right", no_wrap=True)
         around = 5 + len(self._told)  # head, its line, a blank one, the foot, and the cursor's
         shown, left_out = fitting(self._last, max(3, console().height - around))
         for row in shown:
@@ -263,6 +290,17 @@ class _Show:
         foot = f"{more}{self._folder}   this process is {round(1000 * self._late)} ms late"
         told = [Text(clean(f"{moment.at:8.1f} s  {moment.words}")) for moment in self._told]
         return Group(table, *told, Text(foot, style="dim"))
+
+
+def table_lines(rows: list[Row]) -> list[str]:
+    """The table as text, its head first."""
+    cells = [COLUMNS, *(row.cells for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+
+    def placed(column: int, cell: str) -> str:
+        return cell.ljust(widths[column]) if COLUMNS[column] in WORDY else cell.rjust(widths[column])
+
+    return ["  ".join(placed(column, cell) for column, cell in enumerate(line)).rstrip() for line in cells]
 
 
 def fitting(rows: list[Row], most: int) -> tuple[list[Row], int]:

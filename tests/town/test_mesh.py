@@ -16,7 +16,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from node.town.live import Row, fitting
+from node.town.live import COLUMNS, Row, fitting, table_lines
 from node.town.plan import plan
 from node.town.play import Play
 from node.town.processes import open_folder
@@ -145,6 +145,12 @@ def test_a_scenario_is_played_on_the_screen(place: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "alice accept wish car by bob" in done.stdout
     assert "All holds: Alice asks, Bob's shop answers" in done.stdout
+    lines = done.stdout.splitlines()
+    heads = [number for number, line in enumerate(lines) if line.split() == list(COLUMNS)]
+    assert heads, "the table is printed into a pipe too"
+    assert [line.split()[0] for line in lines[heads[0] + 1 : heads[0] + 4]] == ["market", "alice", "bob"]
+    bob = next(line.split() for line in reversed(lines) if line.startswith("bob "))
+    assert dict(zip(COLUMNS, bob, strict=False))["offered"] == "1"
     assert list(place.iterdir()) == []
 
 
@@ -196,6 +202,16 @@ def test_plans_have_the_shape_one_asks_for(tmp_path: Path) -> None:
     assert plan(4, 1, loss="5%").needs_memory == "weather"
     assert parted.needs_memory == "partition"
     assert plan(4, 1).needs_memory is None
+
+
+def test_the_table_as_text() -> None:
+    """Words begin at the left, numbers end at the right; who is down has none."""
+    rows = [Row("market", "meeting", peers=11, heard=2, lag=0), Row("person-1", "person", up=False)]
+    assert table_lines(rows) == [
+        "node      role     peers  mesh  heard  wishes  offered  waiting   lag",
+        "market    meeting     11     0      2       0        0        0  0 ms",
+        "person-1  person    down",
+    ]
 
 
 def test_on_a_small_screen_the_last_people_give_way() -> None:
