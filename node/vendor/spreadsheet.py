@@ -6,13 +6,18 @@ import codecs
 import csv
 import re
 import unicodedata
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final, TextIO
 
 MAX_COLUMNS: Final = 512
 """WooCommerce writes about 50, and one for each attribute."""
+
+MAX_CELL_LINES: Final = 200
+"""Of a description with paragraphs; a quotation mark that is open for longer was forgotten."""
 
 DELIMITERS: Final = ",;\t|"
 
@@ -98,16 +103,17 @@ def open_table(path: Path) -> Table:
 def rows_of(table: Table, bad: list[BadLine]) -> Iterator[tuple[int, list[str]]]:
     """(line from 1, cells) of every line below the header; what cannot be read at all goes to `bad`."""
     with table.path.open(encoding=table.encoding, errors="replace", newline="") as file:
-        reader = csv.reader(_without_nul(file), delimiter=table.delimiter)
+        lines = _Lines(file)
         is_header = True
         while True:
-            line = reader.line_num + 1
+            line = lines.taken + 1
             try:
-                cells = next(reader)
+                cells = _record(lines, table.delimiter)
             except StopIteration:
                 return
             except csv.Error as wrong:
-                bad.append(BadLine(line, f"cannot be read: {wrong}", "Is a quotation mark not closed?"))
+                bad.append(BadLine(line, str(wrong), f"A cell has at most {MAX_CELL_LINES} lines and 128 KiB."))
+                is_header = False
                 continue
             if not any(cell.strip() for cell in cells):
                 continue
@@ -169,6 +175,42 @@ def _outside_quotes(line: str, mark: str) -> int:
     return re.sub(r'"[^"]*"', "", line).count(mark)
 
 
-def _without_nul(file: TextIO) -> Iterator[str]:
-    for line in file:
-        yield line.replace("\0", "\ufffd") if "\0" in line else line
+class _Lines(Iterator[str]):
+    """A file's lines, of which the last ones taken can be put back."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._put_back: deque[str] = deque()
+        self.taken = 0
+
+    def __next__(self) -> str:
+        line = self._put_back.popleft() if self._put_back else next(self._file).replace("\0", "\ufffd")
+        self.taken += 1
+        return line
+
+    def put_back(self, lines: list[str]) -> None:
+        self._put_back.extendleft(reversed(lines))
+        self.taken -= len(lines)
+
+
+def _record(lines: _Lines, delimiter: str) -> list[str]:
+    """The cells of the next record, which may go over several lines. One that cannot be read costs its first line
+    only: a mark left open there would else take the lines below into its cell. Raises csv.Error, StopIteration.
+    """
+    took: list[str] = []
+
+    def taking() -> Iterator[str]:
+        for line in islice(lines, MAX_CELL_LINES):
+            took.append(line)
+            yield line
+
+    try:
+        return next(csv.reader(taking(), delimiter=delimiter, strict=True))
+    except csv.Error:
+        lines.put_back(took[1:])
+    # A mark in the middle of a cell is no harm, as long as the line is whole by itself.
+    alone = csv.reader([took[0], ""], delimiter=delimiter)
+    cells = next(alone)
+    if alone.line_num > 1:
+        raise csv.Error("a quotation mark is not closed")
+    return cells

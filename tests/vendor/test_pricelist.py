@@ -159,12 +159,22 @@ class TestReading:
         ):
             assert part in said
 
-    def test_a_quotation_mark_left_open_costs_little(self, folder: Path) -> None:
-        """Whatever is behind it belongs to one cell; if that grows over 128 KiB, reading goes on behind it."""
-        many = "".join(f"B{number},Book number {number},3.00,1,,,\n" for number in range(10_000))
-        report = listed(folder, PLAIN + 'A4,"Open,3.00,1,,,\n' + many).report
-        assert report.kept > 5_000
-        assert report.bad_lines >= 1
+    @pytest.mark.parametrize("title", ["Book number {}", '"Book number {}"', '"Book ""number"" {}"'])
+    def test_a_quotation_mark_left_open_costs_its_line_and_no_other(self, folder: Path, title: str) -> None:
+        """Whether the lines below have marks of their own, which would close it, or none up to the file's end."""
+        many = [f"B{number},{title.format(number)},3.00,1,,,\n" for number in range(1_000)]
+        for at in (0, 500, 1_000):
+            data = PLAIN + "".join([*many[:at], 'A4,"Open,3.00,1,,,\n', *many[at:]])
+            report = listed(folder, data).report
+            assert (report.kept, report.bad_lines) == (1_003, 1)
+            assert [(bad.line, bad.what) for bad in report.bad] == [(5 + at, "a quotation mark is not closed")]
+
+    def test_a_mark_within_a_cell_and_a_long_description_are_read(self, folder: Path) -> None:
+        many = "and on\n" * 150
+        data = f'SKU,Title,Price,Body\nA1,"The "best" book",3.00,\nA2,Long,3.00,"It goes\n{many}"\nA3,Last,,\n'
+        found = listed(folder, data)
+        assert lines(found) == [('The best" book"', 300, None), ("Long", 300, None)]
+        assert [bad.line for bad in found.report.bad] == [155]
 
     def test_the_columns_can_be_named(self, folder: Path) -> None:
         data = "Nr|Was|Netto|Kosten|Autor\n1|Momo|5|8.00|Michael Ende\n"
