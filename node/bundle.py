@@ -24,9 +24,11 @@ LOG_BYTES: Final = 1 << 20
 PACKAGES: Final = ("intentcast", "libp2p", "trio", "pynacl", "cryptography", "sqlalchemy", "fastapi", "hypercorn")
 
 OWN_LOGGERS: Final = frozenset(
-    {"app", "catchup", "clock", "delivery", "gossip", "node.api", "peering", "requester", "restore", "vendor"}
+    "app archive catchup clock courier delivery gossip inbox mailbox node.api peering requester restore vendor "
+    "vendor.accepts vendor.catalogue vendor.hooks vendor.programs".split()
 )
-"""Whose lines have texts that stand in the program. What a library says of itself may hold anything."""
+"""Whose lines have texts that stand in the program: all of its own loggers, as a test sees to. What a library says of
+itself may hold anything."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _PLACE: Final = re.compile(r'File "[^"]*?/((?:node|protocol|site-packages)/[\w./-]+\.py)", line (\d+), in (\w+)')
@@ -86,8 +88,13 @@ def _settings(home: Path) -> dict[str, Any]:
         "static": [kind_of_address(address) for address in config.static],
         "meeting": config.meeting,
         "divisions": len(config.divisions),
+        "mailbox": config.mailbox,
+        "mailboxes": len(config.mailboxes),
         "catalogue": config.catalogue is not None,
+        "archive": config.archive,
+        "hook_port": config.hook_port != 0,
         "log_level": config.log_level,
+        "log_json": config.log_json,
         "heartbeat": config.heartbeat,
     }
 

@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import trio
 import node
 from node.bundle import OWN_LOGGERS, bundle
 from node.cli.app import main
+from node.config import Config
 from node.doctor import Finding, examine, kind_of_address, verdict_of
 from node.home import Home
 from node.logs import configure_logging
@@ -244,11 +246,22 @@ def test_own_log_lines_have_constant_texts() -> None:
             if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
                 continue
             of = call.func.value.id if isinstance(call.func.value, ast.Name) else ""
-            if call.func.attr == "get_logger" and call.args:
+            if call.func.attr == "get_logger":
                 names.add(ast.literal_eval(call.args[0]))
             elif of in ("log", "logger") and call.func.attr in ("debug", "info", "warning", "error", "exception"):
                 assert isinstance(call.args[0], ast.Constant | ast.Subscript), f"{path}:{call.lineno}"
-    assert names >= OWN_LOGGERS
+    assert names == OWN_LOGGERS
+
+
+def test_every_setting_is_told_of(tmp_path: Path) -> None:
+    """Who adds a setting says what a stranger may learn of it: of mailboxes that there are two, and not which."""
+    home = make_home(tmp_path)
+    friends = [f"/ip4/8.8.4.4/tcp/20123/p2p/{peer_id(SigningKey(seed_of(name)).public)}" for name in ("Carol", "Dora")]
+    settings = home / "config.toml"
+    settings.write_text(f"{settings.read_text()}mailbox = true\nmailboxes = {json.dumps(friends)}\narchive = false\n")
+    told = bundle(home, [], None)["settings"]
+    assert set(told) == {field.name for field in fields(Config)} - {"home"}
+    assert (told["mailbox"], told["mailboxes"], told["archive"]) == (True, 2, False)
 
 
 def test_rows_are_counted_for_every_table(tmp_path: Path) -> None:
