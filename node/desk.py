@@ -483,7 +483,7 @@ class Desk:
             "threads": sum(live.thread.live is not None for live in self._threads),
             "outbox": self._delivery.unsettled,
             "outbox_since": self._delivery.oldest_unsettled,
-            "disk": self._disk_view(),
+            "disk": await self._disk_view(),
             "board": len(self._board),
             "mailbox": await self._host.statistics() if self._host is not None else None,
             "mailboxes": self._inboxes.view(),
@@ -516,12 +516,16 @@ class Desk:
         }
         return {name: value for name, value in view.items() if value is not None}
 
-    def _disk_view(self) -> View:
-        """How much room there is; and, since the start, how often other people's data was left out or made way."""
+    async def _disk_view(self) -> View:
+        """How much room there is; since the start, how often other people's data was left out or made way; and the
+        bytes there are of each sort of it, the first to go first."""
         store = self._store
         view: View = {"room": store.room.value, "waiting": store.waiting, **store.counters}
         if store.disk is not None:
             view["free"] = store.disk.space_seen.free
+        others = await store.transact_at_best(lambda tx: tx.foreign_sizes())
+        if others is not None:  # or the disk is so full that not even this could be asked
+            view["others"] = others
         return view
 
     async def peers(self) -> list[View]:

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, 
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from . import tables as t
-from .foreign import HEARD_EVENTS
+from .foreign import HEARD_EVENTS, sizes
 from .mail import Mail
 
 KEEP_EVENTS, KEEP_HEARD_EVENTS = 10_000, 10_000
@@ -533,6 +533,10 @@ class Tx:
         self._db.execute(delete(t.tallies).where(t.tallies.c.day < before // 86_400))
 
     # --------------------------------------------------------------------------------------------------- others
+
+    def foreign_sizes(self) -> dict[str, int]:
+        """Bytes of each sort of other people's data, in the order in which it makes way."""
+        return sizes(self._db)
 
     def add_disclosure(self, root: bytes, vendor: bytes, what: str, now: int) -> None:
         self._db.execute(insert(t.disclosures).values(root=root, vendor=vendor, what=what, at=now))

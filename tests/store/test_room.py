@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from node.store import PostingRow, Room, Store, foreign, open_store, open_store_nowait, tables
 from node.store import store as store_module
@@ -17,7 +18,7 @@ from node.store.room import Disk, Space
 from node.store.tx import Tx
 from node.trouble import Trouble
 from protocol.board import OURS
-from tests.driver import SKIING, by_hand, open_town, wait_heard, wait_offers, wait_until
+from tests.driver import SKIING, Neighbour, by_hand, open_town, wait_heard, wait_offers, wait_until
 
 MB = 1 << 20
 PLENTY = Space(1000 * MB, 900 * MB)
@@ -225,6 +226,31 @@ def test_a_flood_of_news_drives_out_none_of_our_own(monkeypatch: pytest.MonkeyPa
         found = store.transact_nowait(lambda tx: tx.events_after(0, 10**6))
         assert found[0]["type"] == "offer.made"
         assert 1000 < len(found) <= 1500
+
+
+async def test_status_tells_whose_data_fills_the_disk(clock: MockClock) -> None:
+    """Bytes of each sort of other people's data, in the order in which it makes way; a wish of our own is none."""
+    async with open_town() as town:
+        bob = await town.open("Bob", divisions=("mobility",))
+        alice = await town.open("Alice", divisions=("mobility",))
+        nothing = (await alice.desk.status())["disk"]["others"]
+        assert list(nothing) == ["events", "ended", "postings", "held"]
+        assert set(nothing.values()) == {0}
+        await wait_heard(alice, (await bob.desk.ask(dict(SKIING), 5.0))["intent"]["id"])
+        await wait_stored(alice, "postings")
+        told = (await alice.desk.status())["disk"]["others"]
+        assert told["postings"] > 200
+        assert told["held"] == 0
+        assert (await bob.desk.status())["disk"]["others"]["postings"] == 0
+
+
+async def wait_stored(neighbour: Neighbour, sort: str) -> None:
+    """Until there is some of this sort of other people's data."""
+
+    async def is_there(_node: object) -> bool:
+        return bool((await neighbour.desk.status())["disk"]["others"][sort])
+
+    await wait_until(neighbour, is_there)
 
 
 OURS_TABLES = """meta wishes boxes threads messages outbox deposits inboxes answered holds takers disclosures peers
