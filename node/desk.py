@@ -91,7 +91,7 @@ class Desk:
         self._host = host
         self._inboxes = inboxes
         self._started = time.monotonic()
-        self.office = Office(self, store, vendor, board, clock, hooks)
+        self.office = Office(self, store, vendor, board, clock, net, hooks)
         hooks.describe = self.office.describe
         vendor.view_of = lambda wish: {"wish": intent_view(wish, "open")}
         vendor.accepts.view_of = self._view_of_accept

@@ -81,7 +81,7 @@ class Hooks:
         self._events = events
         self._clock = clock
         self._chance = chance
-        self.describe: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
+        self.describe: Callable[[Tx, Mapping[str, Any]], dict[str, Any]] = lambda _tx, event: dict(event)
         """An event with what a receiver wants to know about it; set by the office."""
         self._post = post or post_over_http
         self._sending: dict[str, set[str]] = {}
@@ -228,7 +228,8 @@ class Hooks:
                 batch = tx.events_after(hook.since)
                 for event in batch:
                     if event["type"] in wanted:
-                        body = {"type": event["type"], "timestamp": _iso(event["at"]), "data": self.describe(event)}
+                        data = self.describe(tx, event)
+                        body = {"type": event["type"], "timestamp": _iso(event["at"]), "data": data}
                         id = f"msg_{hook.id}_{event['id']}"
                         tx.put_send(SendRow(id, hook.id, event["type"], json.dumps(body), 0, now, "waiting", None, now))
                         queued += 1

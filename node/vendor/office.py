@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from protocol.board import Board
+from protocol.envelope import Realm, open_frame
+from protocol.errors import Refused
 from protocol.intent import Intent
+from protocol.message import believe
 
 from ..clock import Clock
-from ..store import Store
+from ..store import Store, Tx
 from ..trouble import Trouble
 from ..views import View, intent_view, offer_view
 from .hooks import Hooks
@@ -21,13 +24,14 @@ if TYPE_CHECKING:
 
 class Office:
     def __init__(
-        self, desk: "Desk", store: Store, vendor: VendorRole, board: Board, clock: Clock, hooks: Hooks
+        self, desk: "Desk", store: Store, vendor: VendorRole, board: Board, clock: Clock, net: str, hooks: Hooks
     ) -> None:
         self._desk = desk
         self._store = store
         self._vendor = vendor
         self._board = board
         self._clock = clock
+        self._net = net
         self.hooks = hooks
 
     async def stats(self, days: int) -> View:
@@ -49,9 +53,14 @@ class Office:
 
     async def leads(self) -> View:
         """Every offer made: an opportunity, or a lead once its person said who they are."""
-        return {"leads": [lead_of(offer, self._wish(offer["revision"])) for offer in await self._desk.offers_made()]}
+        offers = await self._desk.offers_made()
 
-    def describe(self, event: Mapping[str, Any]) -> View:
+        def work(tx: Tx) -> list[View]:
+            return [lead_of(offer, self._wish(tx, offer["revision"])) for offer in offers]
+
+        return {"leads": await self._store.transact(work)}
+
+    def describe(self, tx: Tx, event: Mapping[str, Any]) -> View:
         """An event with what the vendor's own systems want to know about it."""
         found = {name: value for name, value in event.items() if name not in ("id", "type", "at")}
         if "offer" in found:
@@ -63,7 +72,7 @@ class Office:
             contact = live.contact_of(talk.offer.id)
             if contact is not None:
                 view["requester_contact"] = contact
-            found["lead"] = lead_of(view, self._wish(view["revision"]))
+            found["lead"] = lead_of(view, self._wish(tx, view["revision"]))
         return found
 
     async def hook_views(self) -> View:
@@ -82,7 +91,17 @@ class Office:
         await self.hooks.remove(id)
         return {"id": id, "removed": True}
 
-    def _wish(self, revision: str) -> View | None:
-        posting = self._board.get(bytes.fromhex(revision))
-        wish = posting.message if posting is not None else None
-        return intent_view(wish, "open") if wish is not None and isinstance(wish.body, Intent) else None
+    def _wish(self, tx: Tx, revision: str) -> View | None:
+        """What an offer answers: from the board, and once it has left that, as it was stored with the offer."""
+        id = bytes.fromhex(revision)
+        posting = self._board.get(id)
+        try:
+            if posting is not None:
+                wish = posting.message
+            elif (stored := tx.message(id)) is not None:
+                wish = believe(open_frame(stored.frame, Realm.GOSSIP, self._net))
+            else:
+                return None
+        except Refused:
+            return None  # damaged on disk: the offer's own words stand in
+        return intent_view(wish, "open") if isinstance(wish.body, Intent) else None

@@ -195,6 +195,7 @@ async def test_a_real_receiver_is_told_once_of_each_thing(monkeypatch: pytest.Mo
             assert (first["type"], first["data"]["lead"]["type"]) == ("offer.made", "opportunity")
             assert first["data"]["lead"]["contact"] is None
             assert (second["type"], second["data"]["lead"]["type"]) == ("contract.confirmed", "lead")
+            assert {first["data"]["lead"]["name"], second["data"]["lead"]["name"]} == {SKIING["title"]}
             assert second["data"]["lead"]["email"] == "alice@example.org"
             assert second["data"]["lead"]["phone"] == "+33 6 12 34 56 78"
             assert len(set(receiver.ids[:3])) == 1
@@ -486,8 +487,11 @@ async def test_a_vendor_sees_how_it_goes(clock: MockClock) -> None:
         await bob.node.gossip.wait_subscriber("mobility")
         intent = (await alice.desk.ask(SKIING, 10))["intent"]["id"]
         (offer,) = (await wait_offers(alice, intent, 1))["offers"]
+        assert [lead["name"] for lead in (await bob.desk.office.leads())["leads"]] == [SKIING["title"]]
         await alice.desk.accept(offer["id"], "Alice", None, [], 20)
         await wait_state(bob, offer["id"], "confirmed")
+        revision = bytes.fromhex(offer["revision"])
+        await wait_until(bob, lambda node: node.board.get(revision) is None)
         intent = (await carol.desk.ask(SKIING, 10))["intent"]["id"]
         (offer,) = (await wait_offers(carol, intent, 1))["offers"]
         await carol.desk.decline(offer["id"], "price_sensitivity")
@@ -507,6 +511,7 @@ async def test_a_vendor_sees_how_it_goes(clock: MockClock) -> None:
             leads = {lead["stage"]: lead for lead in (await bob.desk.office.leads())["leads"]}
             assert (leads["confirmed"]["type"], leads["confirmed"]["contact"]) == ("lead", "Alice")
             assert (leads["declined"]["type"], leads["declined"]["contact"]) == ("opportunity", None)
+            assert {lead["name"] for lead in leads.values()} == {SKIING["title"]}  # also when its wish is closed
             await bob.crash()
             await bob.start()
 
