@@ -15,7 +15,7 @@ ScenarioFile = Annotated[Path, typer.Argument(metavar="FILE", help="A scenario (
 
 
 def up(
-    nodes: Annotated[int, typer.Option("--nodes", metavar="N", help="How many.")] = 8,
+    nodes: Annotated[int | None, typer.Option("--nodes", metavar="N", help="How many (8).")] = None,
     vendors: Annotated[
         int | None, typer.Option("--vendors", metavar="N", help="How many of them sell (3, or one of three).")
     ] = None,
@@ -23,8 +23,9 @@ def up(
     libp2p: Annotated[bool, typer.Option("--libp2p", help="In one process, on libp2p over loopback.")] = False,
     process: Annotated[bool, typer.Option("--process", help="Each in a process of its own, over loopback.")] = False,
     topology: Annotated[
-        str, typer.Option("--topology", metavar="SHAPE", help="star, ring, random, or a file of pairs of names.")
-    ] = "star",
+        str | None,
+        typer.Option("--topology", metavar="SHAPE", help="star (default), ring, random, or a file of pairs of names."),
+    ] = None,
     delay: Annotated[str | None, typer.Option("--delay", metavar="TIME", help="Of every link, one way: 80ms.")] = None,
     loss: Annotated[str | None, typer.Option("--loss", metavar="SHARE", help="What must be sent again: 5%.")] = None,
     partition: Annotated[
@@ -53,21 +54,25 @@ def up(
     intentcast mesh up --scenario sold-out.toml --once
     """
     from node.town.live import Kind, Wanted, run
-    from node.town.plan import plan
+    from node.town.plan import plan, worse
     from node.town.scenario import find, load_scenario
 
     if memory + libp2p + process > 1:
         raise usage("kind", "only one of --memory, --libp2p and --process", "Leave out the others.")
     kind = Kind.PROCESS if process else Kind.LIBP2P if libp2p else Kind.MEMORY
     if scenario is not None:
-        story = load_scenario(find(scenario))
-        if seed is not None:
-            story = story.model_copy(update={"seed": seed})
+        for flag, said in (("nodes", nodes), ("vendors", vendors), ("topology", topology)):
+            if said is not None:
+                hint = f"Leave out --{flag}, or write other [nodes]: intentcast mesh scenario NAME > mine.toml"
+                raise usage(flag, f"--{flag} does not go with --scenario, whose file says who is there", hint)
+        story = load_scenario(find(scenario), worse(delay, loss, partition, seed))
     elif once:
         raise usage("once", "--once ends with the scenario, and there is none", "Add --scenario FILE.")
     else:
-        sell = min(3, nodes // 3) if vendors is None else vendors
-        story = plan(nodes, sell, topology, delay=delay, loss=loss, partition=partition, seed=seed or 1)
+        count = 8 if nodes is None else nodes
+        sell = min(3, count // 3) if vendors is None else vendors
+        shape = topology or "star"
+        story = plan(count, sell, shape, delay=delay, loss=loss, partition=partition, seed=seed or 1)
     if kind is not Kind.MEMORY and (fault := story.needs_memory) is not None:
         raise usage("kind", f"{fault}: only the network in memory has that", f"Leave out --{kind}.")
     raise typer.Exit(run(Wanted(story, kind, keep, as_json, once)))

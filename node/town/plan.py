@@ -43,6 +43,21 @@ def plan(
         table[f"vendor-{number}"] = {"sells": {"price": f"{40 + 3 * number}.00"}}
     for name, join in _starts(list(table), topology, seed).items():
         table[name]["join"] = join
+    weather = _weather(delay, loss)
+    steps = _partition(partition) if partition is not None else []
+    story = f"{nodes} nodes, {vendors} of them vendors."
+    return scenario_of({"story": story, "seed": seed, "weather": weather, "nodes": table, "steps": steps}, "the flags")
+
+
+def worse(delay: str | None, loss: str | None, partition: str | None, seed: int | None) -> dict[str, Any]:
+    """What these flags say instead of a scenario file, or beside it: tables as in the file. Raises Trouble."""
+    meanwhile = _partition(partition) if partition is not None else []
+    said: dict[str, Any] = {"weather": _weather(delay, loss), "seed": seed, "meanwhile": meanwhile}
+    return {name: value for name, value in said.items() if value not in ({}, [], None)}
+
+
+def _weather(delay: str | None, loss: str | None) -> dict[str, str]:
+    """As a file would say it. Raises Trouble."""
     weather: dict[str, str] = {}
     for flag, said, read in (("delay", delay, read_span), ("loss", loss, read_share)):
         if said is not None:
@@ -51,9 +66,7 @@ def plan(
             except ValueError as wrong:
                 raise usage(flag, f"--{flag}: {wrong}", f"Such as --{flag} {EXAMPLES[flag]}.") from None
             weather[flag] = said
-    steps = _partition(partition) if partition is not None else []
-    story = f"{nodes} nodes, {vendors} of them vendors."
-    return scenario_of({"story": story, "seed": seed, "weather": weather, "nodes": table, "steps": steps}, "the flags")
+    return weather
 
 
 def _starts(names: list[str], topology: str, seed: int) -> dict[str, list[str]]:

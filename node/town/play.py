@@ -129,7 +129,18 @@ class Play:
         """Play all of it. Raises Trouble at the first step that does not go as it is written."""
         await self.enter_all()
         self._began = trio.current_time()
-        for number, step in enumerate(self._scenario.steps, 1):
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._run_steps, self._scenario.meanwhile)
+                await self._run_steps(self._scenario.steps)
+        except BaseExceptionGroup as group:
+            raise_single(group)
+        await self._check_end()
+        self.outcome.seconds = trio.current_time() - self._began
+        return self.outcome
+
+    async def _run_steps(self, steps: Sequence[say.Does]) -> None:
+        for number, step in enumerate(steps, 1):
             if step.at is not None:
                 await trio.sleep_until(self._began + step.at)
             try:
@@ -141,9 +152,6 @@ class Play:
                 if step.refused is not None:
                     raise _failed(number, step, f"was not refused; {step.refused} was expected")
             self._tell(_words(step))
-        await self._check_end()
-        self.outcome.seconds = trio.current_time() - self._began
-        return self.outcome
 
     async def enter_all(self) -> None:
         """Those come who are there from the beginning, if they have not come yet: one after the other, so that in

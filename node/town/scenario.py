@@ -7,6 +7,7 @@ here has all of it on one page. `intentcast mesh up --nodes 20` is a scenario as
 import difflib
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -313,6 +314,8 @@ class Scenario(BaseModel):
     weather: Weather = Weather()
     nodes: Annotated[dict[Name, NodeSpec], Field(min_length=1, max_length=MAX_NODES)]
     steps: list[Annotated[Does, Field(discriminator="does")]] = Field(default_factory=list)
+    meanwhile: list[Annotated[Partition | Heal | Change, Field(discriminator="does")]] = Field(default_factory=list)
+    """What the network does at its hour, whichever step it is then."""
     holds: list[Condition] = Field(default_factory=list)
 
     @model_validator(mode="after")
@@ -327,6 +330,11 @@ class Scenario(BaseModel):
                 wishes.add(step.wish)
             elif (wish := getattr(step, "wish", None)) is not None and wish not in wishes:
                 raise PydanticCustomError("no_wish", f"step {number} ({step.does}): nobody has asked {wish!r} before")
+        for number, fault in enumerate(self.meanwhile, 1):
+            if fault.at is None:
+                raise PydanticCustomError("no_hour", f"meanwhile, {number} ({fault.does}): when? Add at = ...")
+            for name in _people_in(fault):
+                self._check(name, f"meanwhile, {number} ({fault.does})")
         for number, hold in enumerate(self.holds, 1):
             for name in _people_in(hold):
                 self._check(name, f"holds, the {number}. line")
@@ -356,7 +364,8 @@ class Scenario(BaseModel):
             return "weather"
         if skewed := next((name for name, spec in self.nodes.items() if spec.skew), None):
             return f"the clock of {skewed}"
-        steps = (step.does for step in self.steps if isinstance(step, Partition | Heal | Change | SetClock | Sleep))
+        everything = [*self.steps, *self.meanwhile]
+        steps = (step.does for step in everything if isinstance(step, Partition | Heal | Change | SetClock | Sleep))
         return next(steps, None)
 
     def _check(self, name: str, where: str) -> None:
@@ -389,8 +398,9 @@ def find(file: Path) -> Path:
     return names[file.stem]
 
 
-def load_scenario(path: Path) -> Scenario:
-    """Read a scenario file. Raises Trouble that says what is wrong, where, and how to mend it."""
+def load_scenario(path: Path, instead: Mapping[str, Any] | None = None) -> Scenario:
+    """Read a scenario file; `instead`: tables that stand before its own. Raises Trouble that says what is wrong, where,
+    and how to mend it."""
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_FILE + 1)
@@ -398,17 +408,21 @@ def load_scenario(path: Path) -> Scenario:
         raise usage("scenario", f"{path} cannot be read: {wrong.strerror}", "Name a scenario file (TOML).") from None
     if len(data) > MAX_FILE:
         raise usage("scenario", f"{path} is larger than {MAX_FILE >> 20} MiB", "That is no scenario.")
-    return read_scenario(data, str(path))
+    return read_scenario(data, str(path), instead)
 
 
-def read_scenario(data: bytes, where: str) -> Scenario:
+def read_scenario(data: bytes, where: str, instead: Mapping[str, Any] | None = None) -> Scenario:
     """The scenario in these bytes; `where` names them in what goes wrong. Raises Trouble."""
     try:
-        return scenario_of(tomllib.loads(data.decode("utf-8")), where)
+        table = tomllib.loads(data.decode("utf-8"))
     except UnicodeDecodeError as wrong:
         raise _wrong(where, f"is not UTF-8 text ({wrong})") from None
     except tomllib.TOMLDecodeError as wrong:
         raise _wrong(where, f"is no TOML: {wrong}") from None
+    for name, said in (instead or {}).items():
+        own = table.get(name)
+        table[name] = {**own, **said} if isinstance(own, dict) and isinstance(said, dict) else said
+    return scenario_of(table, where)
 
 
 def scenario_of(table: dict[str, Any], where: str) -> Scenario:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,10 +18,10 @@ import trio
 from trio.testing import MockClock
 
 from node.town.live import COLUMNS, Row, fitting, table_lines
-from node.town.plan import plan
+from node.town.plan import plan, worse
 from node.town.play import Play
 from node.town.processes import open_folder
-from node.town.scenario import NodeSpec
+from node.town.scenario import NodeSpec, load_scenario
 from node.trouble import Exit, Trouble
 
 pytestmark = pytest.mark.live
@@ -166,6 +167,38 @@ def test_faults_of_the_network_are_refused_where_there_are_none(place: Path) -> 
         )
         assert (done.returncode, done.stdout) == (Exit.USAGE, "")
         assert f"Leave out {flags[0]}." in done.stderr
+
+
+def test_flags_beside_a_scenario_are_obeyed_or_refused(place: Path) -> None:
+    """The weather and the partition of flags fall on the story; who is there, its file says."""
+    words = [*COMMAND, "mesh", "up", "--scenario", "first-deal", "--once"]
+    env = {**os.environ, "TMPDIR": str(place)}
+    for flag in (["--nodes", "30"], ["--vendors", "2"], ["--topology", "ring"]):
+        done = subprocess.run([*words, *flag], capture_output=True, text=True, timeout=60, env=env)
+        assert (done.returncode, done.stdout) == (Exit.USAGE, "")
+        assert f"{flag[0]} does not go with --scenario" in done.stderr
+    faults = ["--delay", "150ms", "--partition", "alice|bob@1s-2s"]
+    done = subprocess.run([*words, *faults], capture_output=True, text=True, timeout=120, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "parted alice | bob | the others" in done.stdout
+    assert "s  heal" in done.stdout
+    assert max(int(lag) for lag in re.findall(r"(\d+) ms$", done.stdout, re.MULTILINE)) >= 150
+
+
+def test_what_flags_say_stands_before_the_file(tmp_path: Path) -> None:
+    """Only what they name; a fault needs its hour and people who are in the story."""
+    story = tmp_path / "story.toml"
+    story.write_text(
+        'story = "x"\nseed = 4\nweather = { delay = "1s", jitter = "2ms" }\nnodes = { bob = {}, eve = {} }'
+    )
+    found = load_scenario(story, worse("80ms", "5%", "bob|eve@3s", None))
+    assert (found.weather.delay, found.weather.jitter, found.weather.loss, found.seed) == (0.08, 0.002, 0.05, 4)
+    assert [(fault.does, fault.at) for fault in found.meanwhile] == [("partition", 3)]
+    assert load_scenario(story, worse(None, None, None, 9)).seed == 9
+    with pytest.raises(Trouble, match=r"meanwhile, 1 \(partition\): there is no node 'carol'"):
+        load_scenario(story, worse(None, None, "carol@3s", None))
+    with pytest.raises(Trouble, match=r"meanwhile, 1 \(heal\): when\?"):
+        load_scenario(story, {"meanwhile": [{"does": "heal"}]})
 
 
 def test_what_a_killed_mesh_left_is_taken_away_by_the_next(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
