@@ -4,6 +4,7 @@ from .mail import HeldRow, InboxRow
 from .room import Room
 from .store import Store, open_store, open_store_nowait
 from .tx import (
+    KEEP_ENDED,
     Answered,
     AnsweredRow,
     DepositRow,
@@ -19,6 +20,7 @@ from .tx import (
 )
 
 __all__ = [
+    "KEEP_ENDED",
     "Answered",
     "AnsweredRow",
     "DepositRow",

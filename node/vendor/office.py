@@ -46,10 +46,23 @@ class Office:
         for view in await self._desk.heard():
             if not view["answered"]:
                 why = view.get("why")
-                line = "not looked at yet" if why is None else why_line(why, view["action"])
+                line = self._undecided(view) if why is None else why_line(why, view["action"])
                 named = {name: view[name] for name in ("id", "state", "at", "action", "category", "title")}
                 found.append({**named, "why": why, "line": line})
         return {"intents": found}
+
+    def _undecided(self, wish: View) -> str:
+        """In one line, what a wish waits for, or waited for until it ended."""
+        revision = bytes.fromhex(wish["revision"])
+        passed = self._vendor.catalogue_passed(revision)
+        waits = self._vendor.programs.waits(revision, wish["category"])
+        if wish["state"] != "open":
+            line = why_line("unanswered", wish["action"])
+        elif waits is not None:
+            line = "it waits for your program {}, which {}".format(*waits)
+        else:
+            line = "not looked at yet"
+        return line if passed is None else f"{line}; your catalogue: {why_line(passed, wish['action'])}"
 
     async def leads(self) -> View:
         """Every offer made: an opportunity, or a lead once its person said who they are."""

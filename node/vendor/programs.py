@@ -190,6 +190,23 @@ class Programs:
             for program in self._here.values()
         )
 
+    def waits(self, revision: bytes, category: str) -> tuple[str, str] | None:
+        """The program a wish waits for, and in a few words what keeps it; None: for none."""
+        struck = self._strikes.get(revision, 0)
+        if struck >= STRIKES:
+            return None
+        hearing = [program for program in self._here.values() if program.hears(category)]
+        for program in hearing:
+            if revision in program.waiting or any(job.about.id == revision for job in program.jobs.values()):
+                return program.name, "is being asked"
+            if program.rests_until > trio.current_time() and revision not in program.seen:
+                return program.name, "rests, for it did not answer in time"
+        for name, patterns in self._away.items():
+            if any(matches_pattern(pattern, category) for pattern in patterns):
+                return name, "is away"
+        asked = [program.name for program in hearing if revision in program.seen]
+        return (asked[-1], "failed over it") if struck and asked else None
+
     def ask(self, program: Program, kind: str, about: Message, view: dict[str, Any]) -> bool:
         """Put a question. False if there is no room: ask again later."""
         if len(program.waiting) >= MAX_WAITING or about.id in program.waiting:

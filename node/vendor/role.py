@@ -34,7 +34,7 @@ from ..delivery import Delivery
 from ..events import EventLog
 from ..mailbox import Inboxes
 from ..policy import routes_via
-from ..store import AnsweredRow, Room, Store, Tx
+from ..store import KEEP_ENDED, AnsweredRow, Room, Store, Tx
 from ..threads import End, LiveThread, Threads, keep_posted, make_end, new_thread, thread_id
 from ..trouble import Trouble, refused
 from .accepts import Accepts
@@ -113,6 +113,8 @@ class VendorRole:
         self._routes = routes
         self._is_ours = is_ours
         self._answered: dict[bytes, AnsweredRow] = {}
+        self._catalogue_passed: dict[bytes, str] = {}
+        """Revision -> why the catalogue has nothing for a wish that is not decided: a program may have something."""
         self._queue_in, self._queue_out = trio.open_memory_channel[Message](1_000)
         self._queue_was_full = False
         self._one_at_a_time = trio.Lock()
@@ -166,6 +168,10 @@ class VendorRole:
     def answer_to(self, revision: bytes) -> AnsweredRow | None:
         """What we made of a revision of a wish."""
         return self._answered.get(revision)
+
+    def catalogue_passed(self, revision: bytes) -> str | None:
+        """Why the catalogue has nothing for a wish that nobody decided, if it was asked."""
+        return self._catalogue_passed.get(revision)
 
     # ------------------------------------------------------------------------------------------------------- life
 
@@ -248,13 +254,20 @@ class VendorRole:
             self.accepts.forget(offered)
 
     def forget_passed(self) -> None:
-        """What was passed over and has left the board leaves the memory too; the store knows it for a while longer."""
+        """What was passed over and has left the board leaves the memory too, but for the last ones, which are listed
+        with their reasons; the store knows it for a while longer."""
         self.programs.forget(lambda revision: self._board.get(revision) is not None)
         for revision in [revision for revision in self._heard_at if self._board.get(revision) is None]:
             del self._heard_at[revision]
-        for revision, row in list(self._answered.items()):
-            if row.offer is None and self._board.get(revision) is None:
-                del self._answered[revision]
+        passed = [revision for revision, row in self._answered.items() if row.offer is None]
+        known: tuple[tuple[dict[bytes, Any], list[bytes]], ...] = (
+            (self._answered, passed),
+            (self._catalogue_passed, list(self._catalogue_passed)),
+        )
+        for memory, revisions in known:
+            gone = [revision for revision in revisions if self._board.get(revision) is None]
+            for revision in gone[:-KEEP_ENDED]:
+                del memory[revision]
 
     # --------------------------------------------------------------------------------------------------- listening
 
@@ -349,6 +362,7 @@ class VendorRole:
                 if isinstance(found, Quote):
                     await self._offer_quote(message, found, catalogue)
                     return
+                self._catalogue_passed[message.id] = found.reason
                 reason = passed or found.reason
             awaited = self.programs.is_resting_for(message) or self.programs.expected(message.body.category)
             if awaited and passed != GAVE_UP:
@@ -561,6 +575,7 @@ class VendorRole:
 
     def _note(self, row: AnsweredRow, contact: str | None = None) -> None:
         self._answered[row.revision] = row
+        self._catalogue_passed.pop(row.revision, None)
         self.accepts.know(row, contact)
 
     # --------------------------------------------------------------------------------------------- as delivery's role

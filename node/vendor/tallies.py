@@ -45,6 +45,7 @@ def summary(counts: dict[str, int]) -> dict[str, Any]:
 
 
 _WHY: Final = {
+    "unanswered": "it ended before anything here decided about it",
     "late": "it no longer collected offers when it was looked at",
     "old": "it is older than your answer_within",
     "category": "you have nothing of that kind",

@@ -497,7 +497,7 @@ async def test_a_vendor_sees_how_it_goes(clock: MockClock) -> None:
         await carol.desk.decline(offer["id"], "price_sensitivity")
         await wait_state(bob, offer["id"], "declined")
         unmet = {**SKIING, "props": [{"name": "seats", "op": "min", "value": 9, "need": "must"}]}
-        await dave.desk.ask(unmet, 10)
+        unmet_id = (await dave.desk.ask(unmet, 10))["intent"]["id"]
         await wait_until(bob, lambda node: node.vendor.counters["passed_must:seats"] == 1)
         for _ in range(2):
             stats = await bob.desk.office.stats(7)
@@ -514,6 +514,12 @@ async def test_a_vendor_sees_how_it_goes(clock: MockClock) -> None:
             assert {lead["name"] for lead in leads.values()} == {SKIING["title"]}  # also when its wish is closed
             await bob.crash()
             await bob.start()
+        (posting,) = [one for one in bob.node.board if one.message.root.hex() == unmet_id]
+        await dave.desk.withdraw(unmet_id)
+        await wait_until(bob, lambda node: node.board.get(posting.message.id) is None)
+        bob.node.vendor.forget_passed()
+        (ended,) = (await bob.desk.office.unanswered())["intents"]
+        assert (ended["state"], ended["line"]) == ("withdrawn", why["line"])
 
 
 def test_a_confirm_that_came_too_late_kept_no_word() -> None:

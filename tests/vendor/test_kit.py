@@ -437,6 +437,35 @@ async def test_a_wish_that_brings_a_program_down_is_left_alone(clock: MockClock)
         assert answered + len(titles) == 1
 
 
+async def test_why_nobody_answered_is_what_happened(clock: MockClock) -> None:
+    """Bob's catalogue has nothing for Alice's wish; his program may have, and goes away. She gives up."""
+    async with open_town() as town:
+        await town.open("Market", meeting=True)
+        alice = await town.open("Alice")
+        bob = await town.open("Bob", catalogue=car_hire())
+        await bob.node.gossip.wait_subscriber("mobility")
+        jobs = await bob.desk.program({"name": "Shop", "contact": "Bob", "categories": ["mobility.**"]})
+        assert (await anext(jobs))["type"] == "hello"
+
+        async def line() -> str:
+            (wish,) = (await bob.desk.office.unanswered())["intents"]
+            return str(wish["line"])
+
+        unmet = {**SKIING, "props": [{"name": "seats", "op": "min", "value": 9, "need": "must"}]}
+        intent = (await alice.desk.ask(unmet, 10))["intent"]["id"]
+        job = await anext(jobs)
+        assert await line() == "it waits for your program Shop, which is being asked"
+        await jobs.aclose()
+        revision = bytes.fromhex(job["wish"]["revision"])
+        await wait_until(bob, lambda node: node.vendor.catalogue_passed(revision) is not None)
+        catalogue = "; your catalogue: it insists on seats, which you do not state so"
+        assert await line() == f"it waits for your program Shop, which is away{catalogue}"
+        await alice.desk.withdraw(intent)
+        await wait_until(bob, lambda node: node.board.get(revision) is None)
+        bob.node.vendor.forget_passed()
+        assert await line() == f"it ended before anything here decided about it{catalogue}"
+
+
 async def test_a_program_that_does_not_answer_rests(clock: MockClock) -> None:
     """Three wishes without an answer: it is left alone for a while, and then asked again; the catalogue goes on."""
     async with open_town() as town:
