@@ -457,6 +457,7 @@ class Requester:
             except Refused as wrong:
                 raise refused("accept", f"this cannot be said: {wrong.detail}") from None
             wish.state = "DECIDING"
+            self._inboxes.known_changed(wish.end.me)
         self._announce()
         return message
 

@@ -11,7 +11,8 @@
 
 A mailbox reads nothing and forges nothing: items are sealed, and their receiver judges them like any other. What it
 says it has stored is on its disk. When a share is full, what shows the lowest stamp for its size goes first; what
-came on a channel the receiver named is never pushed out.
+came on a channel the receiver named is never pushed out. What ends here ends at an hour that is certain, and no sooner:
+a clock that runs ahead for a while refuses, hides and forgets nothing.
 """
 
 from collections import Counter
@@ -168,7 +169,12 @@ class MailboxHost:
         match question:
             case ["know", channels]:
                 known = expect_binaries(channels, 32)[:MAX_KNOWN]
-                await self._store.transact_at_best(lambda tx: tx.mail.put_known(receiver, b"".join(known)))
+
+                def work(tx: Tx) -> None:
+                    tx.mail.put_known(receiver, known)
+                    tx.mail.raise_known(receiver, known, KNOWN_BITS, CHANNEL_ITEMS, CHANNEL_BYTES)
+
+                await self._store.transact_at_best(work)
                 return ["known"]
             case ["next", seconds]:
                 return ["items", await self._next(receiver, visit, expect_int(seconds, 0, MAX_WAIT))]
@@ -188,12 +194,11 @@ class MailboxHost:
         grant = message.body
         if not isinstance(grant, MailboxGrant) or grant.mailbox != self._network.peer_id:
             raise Refused(Reason.TO, "not a grant for this mailbox")
-        now = self._clock.now()
+        now = self._clock.certain()
         if message.head.exp <= now:
             raise No("expired")
-        row = InboxRow(
-            message.author, message.head.seq, grant.room, min(message.head.exp, now + MAX_LIFE), visit.source
-        )
+        exp = min(message.head.exp, self._clock.now() + MAX_LIFE)
+        row = InboxRow(message.author, message.head.seq, grant.room, exp, visit.source)
 
         def work(tx: Tx) -> bool:
             held = tx.mail.inbox(message.author)
@@ -225,7 +230,7 @@ class MailboxHost:
         ):
             raise No("claim")
         inbox = await self._store.transact(lambda tx: tx.mail.inbox(message.author))
-        if inbox is None or inbox.exp <= self._clock.now():
+        if inbox is None or inbox.exp <= self._clock.certain():
             raise No("receiver")
         visit.receiver, visit.read = message.author, 0
         return await self._store.transact(lambda tx: tx.mail.waiting(message.author))
@@ -255,7 +260,7 @@ class MailboxHost:
                     del self._waiting[receiver]
 
     async def _after(self, receiver: bytes, visit: Visit) -> list[Value]:
-        now = self._clock.now()
+        now = self._clock.certain()
         rows = await self._store.transact(lambda tx: tx.mail.after(receiver, visit.read, now, ANSWER_BYTES))
         if rows:
             visit.read = rows[-1][0]
@@ -268,14 +273,14 @@ class MailboxHost:
         item = read_item(encoded)
         if not isinstance(item, Item):
             raise Refused(Reason.ITEM, "only items are held")
-        if item.exp <= self._clock.now():
+        now = self._clock.certain()
+        if item.exp <= now:
             raise No("expired")
         digest = item.digest
         bits = stamp_bits(stamp_base(self._network.peer_id, receiver, digest), stamp)
         row = HeldRow(
             receiver, digest, channel(item.to_box, item.tkey), encoded, len(encoded) + OVERHEAD, bits, item.exp
         )
-        now = self._clock.now()
         answer = await self._store.transact_foreign(lambda tx: self._make_room(tx, row, now))
         if answer is None:
             raise No("full")

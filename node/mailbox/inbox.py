@@ -3,10 +3,11 @@
 For every key and every mailbox that holds for it there is one stream, on which we wait for the next item. What we took
 in is released; what we could not take in yet stays there, and is looked at again ever less often. A mailbox that is
 gone, or brings us rubbish, is visited ever less often; what the others hold arrives all the same, and twice is once.
+From whom we await something is said on a short visit beside it: we may be gone before the next item comes.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -55,6 +56,9 @@ LONG_VISIT = 60.0
 STAYED_FIRST, STAYED_LAST = 30, 3600
 """Seconds between two looks at what we could not take in yet."""
 
+TELL_EVERY = 5.0
+"""Seconds between two visits that only say what is known: a vendor may make many offers in them."""
+
 ITEMS_PER_SECOND, ITEM_BURST = 5.0, 100.0
 """What one mailbox may have us open."""
 
@@ -69,7 +73,7 @@ class Opener(Protocol):
         """How many messages were believed, new ones and copies, ever."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Inbox:
     """One key of ours at one mailbox."""
 
@@ -79,6 +83,11 @@ class Inbox:
     """Until when it should hold, seconds UTC; in the past: no longer."""
     known: Callable[[], Iterable[bytes]]
     """Channels whose items should never be pushed out."""
+    told: list[bytes] | None = None
+    """Those that the mailbox has heard of; None: who knows."""
+    telling: trio.Lock = field(default_factory=trio.Lock)
+    changed: trio.Event = field(default_factory=trio.Event)
+    """Set when others may be known than it was told."""
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
 
@@ -166,6 +175,12 @@ class Inboxes:
             if self._nursery is not None:
                 self._nursery.start_soon(self._keep, inbox)
 
+    def known_changed(self, author: bytes) -> None:
+        """Something is awaited on another channel for this key: its mailboxes hear of it at once."""
+        for inbox in self._inboxes.values():
+            if inbox.key.public == author:
+                inbox.changed.set()
+
     def leave(self, author: bytes) -> None:
         """This key is no more: nobody needs to hold for it."""
         for inbox in [inbox for inbox in self._inboxes.values() if inbox.key.public == author]:
@@ -194,27 +209,48 @@ class Inboxes:
     # -------------------------------------------------------------------------------------------------- fetching
 
     async def _keep(self, inbox: Inbox) -> None:
-        retry = FIRST_RETRY
         try:
             with inbox.scope:
-                while self._clock.certain() < inbox.exp():
-                    began = self._clock.steady()
-                    try:
-                        async with self._visit(inbox.address) as (conversation, peer):
-                            await self._claim(conversation, peer, inbox)
-                            await self._fetch(conversation, peer, inbox)
-                    except (NetworkError, trio.TooSlowError) as error:
-                        log.debug("mailbox not reached", error=str(error))
-                        self.counters["not_reached"] += 1
-                    except Refused as refused:
-                        self.counters[refused.reason.value] += 1
-                        retry = LAST_RETRY
-                    if self._clock.steady() - began >= LONG_VISIT:
-                        retry = FIRST_RETRY
-                    await trio.sleep(retry * self._chance.choices.uniform(0.8, 1.2))
-                    retry = min(LAST_RETRY, retry * 2)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._stay_known, inbox)
+                    await self._stay(inbox)
+                    nursery.cancel_scope.cancel()
         finally:
             self._inboxes.pop((inbox.key.public, inbox.address), None)
+
+    async def _stay(self, inbox: Inbox) -> None:
+        retry = FIRST_RETRY
+        while self._clock.certain() < inbox.exp():
+            began = self._clock.steady()
+            if not await self._come(inbox, self._fetch):
+                retry = LAST_RETRY
+            if self._clock.steady() - began >= LONG_VISIT:
+                retry = FIRST_RETRY
+            await trio.sleep(retry * self._chance.choices.uniform(0.8, 1.2))
+            retry = min(LAST_RETRY, retry * 2)
+
+    async def _stay_known(self, inbox: Inbox) -> None:
+        """Where this does not get through, the other visit says it at its next turn."""
+        while True:
+            await inbox.changed.wait()
+            inbox.changed = trio.Event()
+            if _known(inbox) != inbox.told:
+                await self._come(inbox, self._tell_known)
+                await trio.sleep(TELL_EVERY)
+
+    async def _come(self, inbox: Inbox, why: Callable[[Conversation, PeerId, Inbox], Awaitable[None]]) -> bool:
+        """One visit for this. False: what we heard there we refuse."""
+        try:
+            async with self._visit(inbox.address) as (conversation, peer):
+                await self._claim(conversation, peer, inbox)
+                await why(conversation, peer, inbox)
+        except (NetworkError, trio.TooSlowError) as error:
+            log.debug("mailbox not reached", error=str(error))
+            self.counters["not_reached"] += 1
+        except Refused as refused:
+            self.counters[refused.reason.value] += 1
+            return False
+        return True
 
     @asynccontextmanager
     async def _visit(self, address: Address) -> AsyncIterator[tuple[Conversation, PeerId]]:
@@ -234,6 +270,7 @@ class Inboxes:
             answer = await self._try_claim(conversation, peer, inbox)
         if answer[0] != "claimed":
             raise StreamError("our claim was not believed")
+        inbox.told = None  # if it forgot us, then this as well
 
     async def _try_claim(self, conversation: Conversation, peer: PeerId, inbox: Inbox) -> list[Value]:
         answer = await _asked(conversation, "challenge")
@@ -267,15 +304,19 @@ class Inboxes:
         now = self._clock.now()
         return Draft(kind, body, self._net, at=now, exp=exp, seq=now, salt=self._chance.bytes(16))
 
+    async def _tell_known(self, conversation: Conversation, _peer: PeerId, inbox: Inbox) -> None:
+        async with inbox.telling:  # or of two visits the one that knows less might have the last word
+            known = _known(inbox)
+            if known != inbox.told:
+                inbox.told = None  # until it answers
+                _expect(await _asked(conversation, "know", list[Value](known)), "known")
+                inbox.told = known
+
     async def _fetch(self, conversation: Conversation, peer: PeerId, inbox: Inbox) -> None:
         """Until the key expires, or the mailbox has nothing but rubbish for us. Raises Refused for that."""
-        told: list[bytes] = []
         rubbish, pause, stayed = 0, 0, False
         while self._clock.certain() < inbox.exp():
-            known = list(inbox.known())[:MAX_KNOWN]
-            if known != told:
-                _expect(await _asked(conversation, "know", list[Value](known)), "known")
-                told = known
+            await self._tell_known(conversation, peer, inbox)
             wait = min(pause, MAX_WAIT) if stayed else MAX_WAIT
             began = self._clock.steady()
             with trio.fail_after(wait + TURN_SECONDS):
@@ -328,6 +369,10 @@ class Taken:
     """Digests of what the mailbox may let go."""
     welcome: int = 0
     """How many were messages for us."""
+
+
+def _known(inbox: Inbox) -> list[bytes]:
+    return list(inbox.known())[:MAX_KNOWN]
 
 
 async def _asked(conversation: Conversation, *parts: Value) -> list[Value]:

@@ -60,8 +60,17 @@ class Mail:
         if not row.room:
             self._db.execute(delete(t.held).where(t.held.c.receiver == row.receiver))
 
-    def put_known(self, receiver: bytes, known: bytes) -> None:
-        self._db.execute(update(t.inboxes).where(t.inboxes.c.receiver == receiver).values(known=known))
+    def put_known(self, receiver: bytes, known: list[bytes]) -> None:
+        self._db.execute(update(t.inboxes).where(t.inboxes.c.receiver == receiver).values(known=b"".join(known)))
+
+    def raise_known(self, receiver: bytes, known: list[bytes], rank: int, most: int, most_bytes: int) -> None:
+        """What lies here already from these channels gets this rank: of each the oldest, so many items and bytes."""
+        waiting = (t.held.c.receiver == receiver) & t.held.c.channel.in_(known) & t.held.c.item.is_not(None)
+        place = func.row_number().over(partition_by=t.held.c.channel, order_by=t.held.c.n).label("place")
+        so_far = func.sum(t.held.c.size).over(partition_by=t.held.c.channel, order_by=t.held.c.n).label("so_far")
+        queue = select(t.held.c.n, place, so_far).where(waiting).subquery()
+        raised = select(queue.c.n).where(queue.c.place <= most, queue.c.so_far <= most_bytes)
+        self._db.execute(update(t.held).where(t.held.c.n.in_(raised)).values(bits=rank))
 
     def inboxes_of(self, source: str) -> int:
         query = select(func.count()).select_from(t.inboxes).where(t.inboxes.c.source == source)

@@ -494,6 +494,7 @@ class VendorRole:
             self._threads.add_end(live.end)
             self._threads.add(live)
         keep_posted(self._board, live)
+        self._inboxes.known_changed(self._key.public)
         self._heard_at.pop(wish.id, None)
         self._note(rows[0], contact)
         self._events.announce()
@@ -525,10 +526,14 @@ class VendorRole:
 
     def _keep_mail(self, addresses: Iterable[str]) -> None:
         def known() -> list[bytes]:
-            """First those who accepted, then those who may."""
-            open_talks = [live for live in self._threads if live.side is Side.VENDOR and live.thread.live is not None]
-            open_talks.sort(key=lambda live: live.thread.live.state is not State.ACCEPTED)  # type: ignore[union-attr]
-            return [channel(live.end.box, live.other_box) for live in open_talks if live.other_box is not None]
+            """First those who accepted, then those who may; and who has not acknowledged yet what we said last."""
+            awaited = [
+                live
+                for live in self._threads
+                if live.side is Side.VENDOR and (live.thread.live is not None or not self._delivery.is_idle(live.id))
+            ]
+            awaited.sort(key=lambda live: all(talk.accept is None for talk in live.thread.talks.values()))
+            return [channel(live.end.box, live.other_box) for live in awaited if live.other_box is not None]
 
         for address in addresses:
             self._inboxes.keep(self._key, address, lambda: self._clock.now() + MAX_LIFE, known)

@@ -83,10 +83,22 @@ class Office:
         return await visit.ask("put", receiver, item.encoded(), number.to_bytes(8, "big"))
 
 
+class DoubtfulClock(VirtualClock):
+    """`ahead`: seconds of its hour that are not certain."""
+
+    ahead = 0
+
+    def now(self) -> int:
+        return super().now() + self.ahead
+
+    def certain(self) -> int:
+        return super().now()
+
+
 @asynccontextmanager
-async def open_office() -> AsyncIterator[Office]:
+async def open_office(clock: VirtualClock | None = None) -> AsyncIterator[Office]:
     world = MemoryWorld(1)
-    clock = VirtualClock()
+    clock = clock or VirtualClock()
     async with (
         open_store(None) as store,
         world.open_network(b"mailbox".ljust(32)) as network,
@@ -217,6 +229,65 @@ async def test_what_friends_left_is_never_pushed_out(clock: MockClock) -> None:
         found = await _all_of(await office.claim())
         kept = [item for item in hers if item.encoded() in found]
         assert kept == hers[: host_module.CHANNEL_ITEMS]
+
+
+async def test_who_becomes_a_friend_is_one_for_what_lies_there_already(clock: MockClock) -> None:
+    """Carol's letters lie there when Alice says that she knows her. Now they stay as well, as many as a friend may have
+    there; those of Dave, whom nobody knows, go."""
+    async with open_office() as office:
+        await office.grant()
+        carol, dave = BoxKey(b"carol".ljust(32)), BoxKey(b"dave".ljust(32))
+        visit = await office.visit()
+        hers = [office.item(number, own=carol) for number in range(40)]
+        his = office.item(900, own=dave)
+        for item in [his, *hers]:
+            assert await office.put(visit, item) == ["stored"]
+        alice = await office.claim()
+        assert await alice.ask("know", [channel(ALICE_BOX.public, carol.public)]) == ["known"]
+        for number in range(200):
+            await office.put(visit, office.item(1000 + number), 5)
+        found = await _all_of(await office.claim())
+        assert [item for item in hers if item.encoded() in found] == hers[: host_module.CHANNEL_ITEMS]
+        assert his.encoded() not in found
+
+
+async def test_a_friend_is_one_for_so_many_bytes(clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_module, "CHANNEL_BYTES", 5000)
+    async with open_office() as office:
+        await office.grant()
+        carol = BoxKey(b"carol".ljust(32))
+        visit = await office.visit()
+        hers = [office.item(number, size=1500, own=carol) for number in range(6)]
+        for item in hers:
+            assert await office.put(visit, item) == ["stored"]
+        assert await (await office.claim()).ask("know", [channel(ALICE_BOX.public, carol.public)]) == ["known"]
+        for number in range(200):
+            await office.put(visit, office.item(1000 + number), 5)
+        found = await _all_of(await office.claim())
+        assert [item for item in hers if item.encoded() in found] == hers[:2]
+
+
+async def test_a_mailbox_whose_clock_runs_ahead_hides_and_refuses_nothing(clock: MockClock) -> None:
+    """For an hour it is tomorrow there, and nobody speaks for it. Alice, who is on a visit, is not refused; nor is what
+    Bob leaves; nothing is read past that she would have to come again for; and what is over when it is certain is."""
+    machine = DoubtfulClock()
+    async with open_office(machine) as office:
+        await office.grant(life=7200)
+        alice, bob = await office.claim(), await office.visit()
+        soon, later = office.item(1, life=3600), office.item(2, life=5 * 24 * 3600)
+        assert await office.put(bob, soon) == ["stored"]
+        assert await office.put(bob, later) == ["stored"]
+        machine.ahead = 24 * 3600
+        assert await alice.ask("next", 0) == ["items", [soon.encoded(), later.encoded()]]
+        assert await office.put(bob, office.item(3, life=3600 - machine.ahead)) == ["stored"]
+        await office.host.sweep()
+        assert (await office.host.statistics())["items"] == 3
+        again = await office.claim()
+        assert await again.ask("release", [soon.digest]) == ["released"]
+        machine.ahead = 0
+        await trio.sleep(3600)
+        assert await office.put(await office.visit(), office.item(4, life=0)) == ["no", "expired", 0]
+        assert await (await office.claim()).ask("next", 0) == ["items", [later.encoded()]]
 
 
 async def test_what_is_over_is_neither_taken_nor_kept(clock: MockClock) -> None:

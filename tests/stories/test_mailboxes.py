@@ -1,10 +1,19 @@
 """Mailboxes: both ends of a deal may be away at different times, and nobody in between learns or loses anything."""
 
+import secrets
+from itertools import count
+
 import pytest
 import trio
 from trio.testing import MockClock
 
+from node.conversation import Conversation
+from node.mailbox import PROTOCOL
+from node.mailbox import host as host_module
+from protocol.envelope import seal
+from protocol.keys import BoxKey
 from protocol.limits import STAMP_BITS
+from protocol.mailbox import stamp_base, stamp_bits
 from tests.driver import (
     NET,
     SKIING,
@@ -21,6 +30,9 @@ from tests.driver import (
 )
 
 DAY = 24 * 3600
+
+PRICE = 3
+"""Bits of the stamps on junk: those of honest letters show none where there is room."""
 
 
 async def open_post_office(town: Town, *others: str) -> Neighbour:
@@ -110,6 +122,77 @@ async def test_so_it_is_where_speaking_has_its_price(clock: MockClock, monkeypat
 async def test_so_it_is_over_libp2p() -> None:
     async with open_real_town() as town:
         await deal_without_meeting(town, await open_post_office(town))
+
+
+async def push_junk(mallory: Neighbour, market: Neighbour, receiver: bytes) -> None:
+    """Outbid whatever lies in somebody's mailbox, until more has come than it holds."""
+    own, other = BoxKey(b"mallory".ljust(32)), BoxKey(b"anybody".ljust(32))
+    exp = mallory.node.clock.now() + DAY
+    visit = Conversation(await mallory.node.network.open_stream(market.peer_id, PROTOCOL))
+    answers = []
+    for _ in range(host_module.MAX_ITEMS + 1):
+        junk = seal(bytes(200), own, other.public, own_is_box=False, n=0, exp=exp, nonce=secrets.token_bytes(24))
+        base = stamp_base(market.peer_id, receiver, junk.digest)
+        stamps = (number.to_bytes(8, "big") for number in count())
+        stamp = next(stamp for stamp in stamps if stamp_bits(base, stamp) == PRICE)
+        answers.append(await visit.ask("put", receiver, junk.encoded(), stamp))
+    assert answers[0] == ["stored"]
+    assert answers[-1] == ["no", "bits", PRICE + 1], "it is full, and what lies there is worth as much or more"
+    await visit.stream.close()
+
+
+async def test_what_is_awaited_is_not_pushed_out(clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alice accepts and shuts her lid ten seconds later; Bob leaves his confirm, and goes a while later. Mallory
+    outbids whatever lies in her mailbox, and then in his: yet she gets his confirm, and he her ack."""
+    monkeypatch.setattr(host_module, "MAX_ITEMS", 30)
+    async with open_town() as town:
+        market = await open_post_office(town)
+        mallory = await town.open("Mallory")
+        alice = await town.open("Alice")
+        intent = (await alice.desk.ask(SKIING, 10))["intent"]["id"]
+        wish = alice.node.requester.wish(bytes.fromhex(intent))
+        assert wish is not None
+        bob = await town.open("Bob", catalogue=car_hire())
+        offer = (await wait_offers(alice, intent, 1, 120))["offers"][0]["id"]
+        await wait_stage(bob, "offer", "ACKED")
+        await bob.stop()
+
+        contract = (await alice.desk.accept(offer, "alice@example.org", None, [], 0))["contract"]["id"]
+        await trio.sleep(10)
+        await wait_stage(alice, "accept", "STORED", 1)
+        await alice.stop()
+
+        await bob.start()
+        await wait_stage(bob, "confirm", "STORED")
+        await trio.sleep(600)
+        await bob.stop()
+        await push_junk(mallory, market, wish.end.me)
+
+        await alice.start()
+        await wait_state(alice, contract, "confirmed", 120)
+        await wait_until(alice, lambda node: node.delivery.unsettled == 0, 120)
+        await alice.stop()
+        await push_junk(mallory, market, bob.node.vendor.public)
+
+        await bob.start()
+        await wait_stage(bob, "confirm", "ACKED")
+
+
+async def test_a_mailbox_hears_at_once_who_may_accept(clock: MockClock) -> None:
+    """Bob already waits for mail when he makes another offer: it is not the next letter that has him say from whom."""
+    async with open_town() as town:
+        market = await open_post_office(town)
+        alice, bob = await town.open("Alice"), await town.open("Bob", divisions=("mobility",))
+
+        async def knows(channels: int) -> bool:
+            inbox = await market.store.peek(lambda tx: tx.mail.inbox(bob.node.vendor.public))
+            return inbox is not None and len(inbox.known) == 32 * channels
+
+        for number in range(1, 4):
+            intent = (await alice.desk.ask(SKIING, 10))["intent"]["id"]
+            await wait_heard(bob, intent)
+            await bob.desk.make_offer(intent, by_hand())
+            await wait_until(bob, lambda _node, number=number: knows(number), 10)  # type: ignore[misc]
 
 
 async def test_a_person_away_for_a_day_finds_all_offers(clock: MockClock) -> None:
