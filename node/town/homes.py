@@ -33,6 +33,8 @@ def make_home(folder: Path, name: str, spec: NodeSpec, *, seeded: bool) -> Home:
     home = Home(path)
     if (text := catalogue_text(name, spec)) is not None:
         _write(path / CATALOGUE, text.encode())
+        for file, rows in spec.lists.items():
+            _write(path / file, rows.encode())
     home.make(NET, fixed_port=False)
     return home
 

@@ -203,11 +203,12 @@ class Play:
     async def _do(self, step: say.Does) -> None:
         match step:
             case say.Ask():
-                asked = await self._desk(step.who).ask({**SKIING, **step.say}, REACH_SECONDS)
+                asked = await self._desk(step.who).ask({**SKIING, **await self._said(step)}, REACH_SECONDS)
                 self._authors[step.wish] = step.who
                 self.outcome.wishes[step.wish] = asked["intent"]["id"]
             case say.Update():
-                await self._desk(step.who).ask({**step.say, "update": self._wish(step.wish)}, REACH_SECONDS)
+                said = {**await self._said(step), "update": self._wish(step.wish)}
+                await self._desk(step.who).ask(said, REACH_SECONDS)
             case say.Offer():
                 wish, money = await self._wait_heard(step), parse_money(step.price)
                 offer = {**by_hand(money.minor, name=step.who), **step.say}
@@ -246,6 +247,13 @@ class Play:
                 self._stage.sleep(step.time)
             case say.Wait():
                 await self._wait(step)
+
+    async def _said(self, step: say.Ask | say.Update) -> dict[str, Any]:
+        """What a step says of a wish, with the hour it means by its span."""
+        if "offers_by" not in step.say:
+            return step.say
+        now = (await self._desk(step.who).status())["now"]
+        return {**step.say, "offers_by": round(now + step.say["offers_by"])}
 
     async def _withdraw(self, step: say.Withdraw) -> None:
         if self._authors[step.wish] == step.who:
@@ -375,6 +383,8 @@ class Play:
                 return len((await desk.offers_for(wish))["offers"])
             case "hidden":
                 return (await desk.offers_for(wish))["hidden"]
+            case "sealed":
+                return (await desk.offers_for(wish)).get("sealed", 0)
             case "best":
                 offers = (await desk.offers_for(wish))["offers"]
                 names = {key: name for name, key in self._keys.items()}
@@ -388,6 +398,11 @@ class Play:
                 return offer["state"]
             case "price":
                 return format_money(Money(**offer["total"]))
+            case "total":
+                if "contract" not in offer:
+                    return "none"
+                contract = (await desk.show(offer["contract"]))["contract"]
+                return format_money(Money(**contract["total_with_options"]))
             case "reason":
                 return offer.get("reason", "none")
             case "told":
@@ -510,7 +525,7 @@ class TownStage:
             mailbox=spec.mailbox,
             mailboxes=tuple(neighbours[other].address for other in spec.mailboxes),
             divisions=tuple(spec.divisions),
-            catalogue=catalogue_of(text) if text is not None else None,
+            catalogue=catalogue_of(text, spec.lists) if text is not None else None,
             skew=round(spec.skew),
             **more,
         )

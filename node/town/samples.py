@@ -1,6 +1,7 @@
 """A wish, a shop and an offer to play with."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,13 @@ winter_tyres = true
 """
 
 
-def catalogue_of(text: str) -> Catalogue:
-    """A catalogue from the text of its file. Raises Trouble."""
+def catalogue_of(text: str, lists: Mapping[str, str] | None = None) -> Catalogue:
+    """A catalogue from the text of its file, and those of the price lists beside it (name -> text). Raises Trouble."""
     with tempfile.TemporaryDirectory(prefix="intentcast-") as folder:
         path = Path(folder) / "catalogue.toml"
         path.write_text(text, encoding="utf-8")
+        for name, rows in (lists or {}).items():
+            path.with_name(name).write_text(rows, encoding="utf-8")
         return load_catalogue(path)
 
 

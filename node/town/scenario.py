@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from node.api.models import Strict
@@ -62,6 +62,16 @@ Share = Annotated[float, BeforeValidator(read_share)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 Words = Annotated[str, Field(min_length=1, max_length=1000)]
 Count = Annotated[int, Field(ge=0, le=100_000)]
+ListFile = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}\.csv$")]
+
+
+def _with_span(said: dict[str, Any]) -> dict[str, Any]:
+    """A file cannot know the hour at which it is played: until when offers are collected is a span in it."""
+    return {**said, "offers_by": read_span(said["offers_by"])} if "offers_by" in said else said
+
+
+Said = Annotated[dict[str, Any], AfterValidator(_with_span)]
+"""Of a wish, as the API has it; `offers_by`: seconds from when it is said."""
 
 
 # ---------------------------------------------------------------------------------------------------- who and where
@@ -100,10 +110,22 @@ class NodeSpec(Strict):
     sells: CarHire | None = None
     catalogue: Annotated[str, Field(max_length=65_536)] | None = None
     """The text of a catalogue.toml."""
+    lists: Annotated[dict[ListFile, Annotated[str, Field(max_length=65_536)]], Field(max_length=8)] = Field(
+        default_factory=dict
+    )
+    """The price lists that the catalogue names: file -> its text."""
     skew: SignedSpan = 0.0
     """How far its clock is ahead."""
     absent: bool = False
     """Comes only when a step starts it."""
+
+    @model_validator(mode="after")
+    def _lists_have_a_catalogue(self) -> "NodeSpec":
+        if self.lists and self.catalogue is None:
+            raise PydanticCustomError(
+                "no_catalogue", "lists belong to a catalogue, which names them: add catalogue = ..."
+            )
+        return self
 
     @property
     def role(self) -> str:
@@ -130,14 +152,14 @@ class Ask(Step):
     does: Literal["ask"]
     who: Name
     wish: Name = "wish"
-    say: dict[str, Any] = Field(default_factory=dict)
+    say: Said = Field(default_factory=dict)
 
 
 class Update(Step):
     does: Literal["update"]
     who: Name
     wish: Name = "wish"
-    say: dict[str, Any]
+    say: Said
 
 
 class Offer(Step):
@@ -245,11 +267,15 @@ class Condition(Strict):
     heard: bool | None = None
     offers: Count | None = None
     hidden: Count | None = None
+    sealed: Count | None = None
+    """Offers that nobody may look at before the hour of `offers_by`."""
     best: Name | None = None
     """Whose offer stands first."""
     offer: Words | None = None
     """State of the offer of `by`; none if there is none."""
     price: Words | None = None
+    total: Words | None = None
+    """What the contract comes to, with fees and the options that were chosen."""
     reason: Words | None = None
     """Why the offer ended."""
     told: Words | None = None
@@ -276,7 +302,7 @@ class Condition(Strict):
             raise PydanticCustomError("empty", "nothing is asked: name one of {known}", {"known": ", ".join(FACTS)})
         if self.wish is None and said - {"offers_made", "contracts", "settled", "warned", "peers"}:
             raise PydanticCustomError("no_wish", "of which wish? Add wish = ...")
-        if self.by is None and said & {"offer", "price", "reason", "told", "delivery"}:
+        if self.by is None and said & {"offer", "price", "total", "reason", "told", "delivery"}:
             raise PydanticCustomError("no_vendor", "whose offer? Add by = ...")
         return self
 
@@ -288,8 +314,8 @@ class Condition(Strict):
 
 
 FACTS: Final = (
-    "state", "heard", "offers", "hidden", "best", "offer", "price", "reason", "told", "why", "offers_made",
-    "contracts", "delivery", "settled", "warned", "peers",
+    "state", "heard", "offers", "hidden", "sealed", "best", "offer", "price", "total", "reason", "told", "why",
+    "offers_made", "contracts", "delivery", "settled", "warned", "peers",
 )  # fmt: skip
 
 

@@ -29,7 +29,9 @@ def read(text: str) -> Scenario:
 
 
 def test_the_box_covers_the_flows() -> None:
+    """And the README names as many as there are."""
     assert len(FILES) >= 25
+    assert f"{len(FILES)} are in the box" in Path(node.town.__file__).parents[2].joinpath("README.md").read_text()
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -94,6 +96,9 @@ def test_a_step_that_fails_ends_the_play(step: str, said: str) -> None:
         (HEAD + '[[holds]]\nwho = "alice"\nwish = "wish"\noffer = "confirmed"', "whose offer?"),
         ('story = "x"\n[nodes]\na = { join = ["b"] }\nb = {}', "'b' must stand above it"),
         ('story = "x"\n[nodes]\n"A b" = {}', "nodes"),
+        (HEAD + 'say = { offers_by = "noon" }', "'noon' is no span of time"),
+        ('story = "x"\nnodes = { a = { lists = { "../a.csv" = "" } } }', "lists ../a.csv"),
+        ('story = "x"\nnodes = { a = { lists = { "a.csv" = "" } } }', "lists belong to a catalogue"),
         ('story = "x"\nnodes = {}', "nodes: Dictionary should have at least 1"),
     ],
 )
