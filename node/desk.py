@@ -39,7 +39,7 @@ from .vendor.patterns import check_pattern
 from .vendor.programs import Job, Program
 from .vendor.role import VendorRole
 from .vendor.stock import ProgramStock
-from .views import View, contract_view, delivery_view, intent_view, judged_view, offer_view, plain, wish_view
+from .views import View, contract_view, delivery_view, intent_view, judged_view, offer_view, plain, said_to, wish_view
 from .wish import Judged, Wish
 
 T = TypeVar("T")
@@ -397,7 +397,7 @@ class Desk:
         for wish in self._requester.wishes():
             if _names(wish, prefix):
                 view = {"kind": "intent", "intent": wish_view(wish), **self._offers_view(wish, include_hidden=True)}
-                found[wish.root] = view
+                found[wish.root] = {**view, "messages": await self._said_about(wish)}
         for posting in self._board:
             message = posting.message
             is_named = any(one.hex().startswith(prefix) for one in (message.id, message.root))
@@ -419,6 +419,17 @@ class Desk:
     async def _said(self, live: LiveThread) -> list[View]:
         """What we said in a thread, and how far each message came."""
         return [delivery_view(step) for step in await self._delivery.history(live)]
+
+    async def _said_about(self, wish: Wish) -> list[View]:
+        """What we said to each vendor that offered; nothing while nobody may see who did."""
+        if wish.sealed_until is not None:
+            return []
+        return [
+            {**step, **said_to(live, step)}
+            for live in self._requester.threads_of(wish)
+            if live.thread.talks
+            for step in await self._said(live)
+        ]
 
     def _talk_view(self, live: LiveThread, talk: Talk) -> View:
         wish = self._requester.wish(live.root)

@@ -111,6 +111,15 @@ def delivery_view(step: Mapping[str, Any]) -> View:
     return {**step, "words": words[step["state"]]}
 
 
+def said_to(live: LiveThread, step: View) -> View:
+    """Whom a message of ours to a vendor went to, and which of their offers it is about."""
+    talks = list(live.thread.talks.values())
+    of_ours = {said.id.hex(): talk for talk in talks for said in (talk.accept, talk.refusal) if said is not None}
+    offer = of_ours.get(step["message"], talks[-1]).offer
+    assert isinstance(offer.body, Offer)
+    return {"offer": offer.id.hex(), "vendor": offer.body.vendor.name}
+
+
 def contract_view(live: LiveThread, talk: Talk, delivery: str | None = None) -> View:
     """The deal both sides hold. `state`: accepted, confirmed, rejected or lapsed."""
     assert talk.accept is not None

@@ -91,8 +91,14 @@ def show(
     if as_json:
         print_json(view)
     else:
-        said = {f"{step['kind']} {short(step['message'])}": step["words"] for step in view.pop("messages", ())}
+        said = {message_name(step): step["words"] for step in view.pop("messages", ())}
         print_fields({**priced(view), "messages": said})
+
+
+def message_name(step: dict[str, Any]) -> str:
+    """What was said, and in the view of a wish also to whom."""
+    to = f" to {' '.join(step['vendor'].split())}, about offer {short(step['offer'])}" if "vendor" in step else ""
+    return f"{step['kind']} {short(step['message'])}{to}"
 
 
 def withdraw(

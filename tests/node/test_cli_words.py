@@ -11,7 +11,7 @@ from node.cli.output import clean, field_lines
 from node.cli.places import parse_place, parse_where
 from node.cli.properties import parse_fact, parse_property
 from node.cli.spans import parse_duration, parse_instant, parse_when, show_duration, show_instant, system_zone
-from node.cli.wishes import none_yet
+from node.cli.wishes import message_name, none_yet
 from node.trouble import Exit, Trouble
 
 
@@ -257,3 +257,11 @@ def test_why_there_is_no_offer_to_look_at() -> None:
     assert none_yet({"offers": []}) == "No offer yet."
     for sealed, says in ((0, "No offers"), (1, "1 offer"), (7, "7 offers")):
         assert none_yet({"sealed": sealed, "opens_at": hour}) == f"{says} so far, sealed until {show_instant(hour)}."
+
+
+def test_what_was_said_to_whom_is_one_line_each() -> None:
+    """In the view of a wish; in that of an offer everybody knows to whom. A vendor's name is text, on one line."""
+    step = {"kind": "decline", "message": "8c01d7e2aa55" * 5, "words": "arrived"}
+    assert message_name(step) == "decline 8c01d7e2aa55"
+    to_bob = {**step, "vendor": "Bob\nand\tSons", "offer": "51e011229a71" * 5}
+    assert message_name(to_bob) == "decline 8c01d7e2aa55 to Bob and Sons, about offer 51e011229a71"

@@ -213,6 +213,32 @@ async def insist(alice: Neighbour, how: str, intent: str) -> None:
             await alice.desk.withdraw(intent)
 
 
+async def test_one_look_at_a_wish_tells_who_was_reached(clock: MockClock) -> None:
+    """Alice withdraws and says why, while Carol is away and nothing is held for her. The wish itself shows whom the
+    letter reached and whom not yet, and about which offer."""
+    async with open_town() as town:
+        alice, bob, carol = await open_market(town, "Bob", "Carol")
+        intent = await ask(alice)
+        offers = {name: await offer(vendor, intent) for name, vendor in (("Bob", bob), ("Carol", carol))}
+        await wait_offers(alice, intent, 2)
+        assert (await alice.desk.show(intent))["messages"] == []
+        await carol.stop()
+        await alice.desk.withdraw(intent, "timing_deferred")
+        await wait_state(bob, offers["Bob"], "declined")
+        await wait_until(alice, lambda node: node.delivery.unsettled == 1)
+        told = {step["offer"]: step for step in (await alice.desk.show(intent))["messages"]}
+        assert set(told) == set(offers.values())
+        assert {step["kind"] for step in told.values()} == {"decline"}
+        reached, away = told[offers["Bob"]], told[offers["Carol"]]
+        assert (reached["state"], reached["words"]) == ("ACKED", "arrived")
+        assert away["state"] in ("QUEUED", "CONNECTING")
+        (same,) = (await alice.desk.show(offers["Bob"]))["messages"]
+        assert reached == {**same, "offer": offers["Bob"], "vendor": reached["vendor"]}
+        await carol.start()
+        await wait_settled(alice)
+        assert {step["state"] for step in (await alice.desk.show(intent))["messages"]} == {"ACKED"}
+
+
 @pytest.mark.live
 async def test_on_the_real_network_too() -> None:
     """Over libp2p: Bob is told of the change by a letter, offers anew, and is told of the end with its reason."""
