@@ -138,6 +138,7 @@ def contract_view(live: LiveThread, talk: Talk, delivery: str | None = None) -> 
         "total": plain(offer.total),
         "requester_contact": talk.accept.body.contact,
         "answer_by": talk.accept.head.exp,
+        "valid_until": talk.offer.head.exp,
     }
     chosen = [option for option in offer.options if option.name in talk.accept.body.options]
     if chosen:

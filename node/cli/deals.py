@@ -1,6 +1,7 @@
 """Answering and agreeing: a vendor's offer by hand, and what the person does with it."""
 
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
 import typer
@@ -152,13 +153,23 @@ def accept(
     if state in ("rejected", "lapsed"):
         say(f"The vendor's answer: {state}. You are bound to nothing.")
         raise typer.Exit(Exit.REFUSED)
-    until = show_instant(contract.get("answer_by"))
-    say(f"No confirm yet. Your accept stands until {until}; look with: intentcast show {short(contract.get('id'))}")
-    if contract.get("delivery") == "STORED":
-        say(
-            "The vendor is away and a mailbox holds it. Another time, --answer-within 1d gives a vendor until tomorrow."
-        )
+    for line in _while_it_stands(contract):
+        say(line)
     raise typer.Exit(Exit.NOTHING_CAME)
+
+
+def _while_it_stands(contract: dict[str, Any]) -> Iterator[str]:
+    """What to know of an accept that nobody has answered yet. It never outlives the offer, whatever was asked."""
+    answer_by, valid_until = contract.get("answer_by"), contract.get("valid_until")
+    ends_with_offer = answer_by is not None and answer_by == valid_until
+    why = ": the offer itself ends then, and no --answer-within reaches further" if ends_with_offer else ""
+    yield f"No confirm yet. Your accept stands until {show_instant(answer_by)}{why}."
+    yield f"Look with: intentcast show {short(contract.get('id'))}"
+    if contract.get("delivery") == "STORED":
+        yield "The vendor is away and a mailbox holds it."
+        if valid_until is not None and not ends_with_offer:
+            good = show_instant(valid_until)
+            yield f"Another time, a longer --answer-within gives more time: this offer is good until {good}."
 
 
 def decline(

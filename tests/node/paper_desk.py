@@ -25,6 +25,8 @@ class PaperDesk:
         self.answers: list[dict[str, Any]] = []
         self.reached = 2
         self.confirms = "confirmed"
+        self.accept_view: dict[str, Any] = {}
+        """What the contract of an accept shows beside."""
         self.previewed: list[Mapping[str, Any]] = []
         self.asked: list[Mapping[str, Any]] = []
         self.accepted: list[Mapping[str, Any]] = []
@@ -110,7 +112,8 @@ class PaperDesk:
         offer = self._one(self.offers, offer_id, "offer")
         self.accepted.append({"contact": contact, "note": note, "options": options, "wait": wait})
         contract = {"id": "c" * 64, "state": self.confirms, "intent": offer["intent"], "offer": offer["id"]}
-        return {"contract": {**contract, "requester": "did:key:zA", "vendor": "did:key:zB", "vendor_contact": "+33"}}
+        contract |= {"requester": "did:key:zA", "vendor": "did:key:zB", "vendor_contact": "+33"}
+        return {"contract": {**contract, **self.accept_view}}
 
     async def decline(self, offer_id: str, reason: str | None) -> dict[str, Any]:
         offer = self._one(self.offers, offer_id, "offer")

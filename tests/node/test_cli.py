@@ -17,6 +17,7 @@ import trio
 
 from node.api import serve_api
 from node.cli.app import main
+from node.cli.spans import show_instant
 from node.home import Home
 from node.trouble import Exit
 from tests.node.paper_desk import PEER_ID, PaperDesk
@@ -206,6 +207,25 @@ async def test_what_became_of_an_accept(shell: Shell, state: str, code: int) -> 
         offer = desk.arrive("f" * 64)["id"]
         found = await shell.json("accept", offer, "--contact", "Alice", code=code)
     assert found["contract"]["state"] == state
+
+
+async def test_an_accept_never_outlives_the_offer_and_says_so(shell: Shell) -> None:
+    """Asked for a day on an offer good for two hours: the offer itself ends then. No advice that cannot help is given;
+    where more time could be given, it says until when."""
+    desk = PaperDesk()
+    desk.confirms = "accepted"
+    words = ["--contact", "Alice", "--answer-within", "1d"]
+    async with running(shell.home, desk):
+        offer = desk.arrive("f" * 64)["id"]
+        desk.accept_view = {"answer_by": 1_800_000_000, "valid_until": 1_800_000_000, "delivery": "STORED"}
+        assert await shell.run("accept", offer, *words) == Exit.NOTHING_CAME
+        assert "the offer itself ends then" in shell.err
+        assert "a mailbox holds it" in shell.err
+        assert "Another time" not in shell.err
+        desk.accept_view["valid_until"] = 1_800_007_200
+        assert await shell.run("accept", offer, *words) == Exit.NOTHING_CAME
+        assert "the offer itself ends" not in shell.err
+        assert f"this offer is good until {show_instant(1_800_007_200)}" in shell.err
 
 
 # ------------------------------------------------------------------------------------------------------ the vendor
