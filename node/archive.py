@@ -298,24 +298,36 @@ class Checked:
 
 def check_archive(path: Path) -> Checked:
     """Check a file of an archive, a wish's folder or a whole archive. Raises Trouble, with file and line."""
-    files = [path] if path.is_file() else sorted(path.rglob("*.jsonl"))
-    if not files:
+    folders = files_by_folder(path)
+    if not folders:
         raise not_found(f"{path} holds no archive", "An archive's files end in .jsonl.")
     found = Checked()
-    by_folder: dict[Path, list[list[Message]]] = {}
-    for file in files:
-        by_folder.setdefault(file.parent, []).append(_check_file(file))
-    for folder, transcripts in by_folder.items():
-        try:
-            found.missing += check_wish(transcripts)
-        except Refused as wrong:
-            raise _changed(str(folder), wrong) from None
-        said = [message for messages in transcripts for message in messages]
-        found.files += len(transcripts)
-        found.wishes += 1
-        found.messages += len(said)
-        found.contracts += sum(message.kind == "confirm" for message in said)
+    for folder, files in folders.items():
+        check_folder(folder, files, found)
     return found
+
+
+def files_by_folder(path: Path) -> dict[Path, list[Path]]:
+    """The files of an archive, or of a part of one, each with what lies beside it."""
+    found: dict[Path, list[Path]] = {}
+    for file in [path] if path.is_file() else sorted(path.rglob("*.jsonl")):
+        found.setdefault(file.parent, []).append(file)
+    return found
+
+
+def check_folder(folder: Path, files: list[Path], found: Checked) -> None:
+    """Check these files of one wish, and count what is in them. Raises Trouble."""
+    transcripts = [_check_file(file) for file in files]
+    try:
+        missing = check_wish(transcripts)
+    except Refused as wrong:
+        raise _changed(str(folder), wrong) from None
+    said = [message for messages in transcripts for message in messages]
+    found.missing += missing
+    found.files += len(transcripts)
+    found.wishes += 1
+    found.messages += len(said)
+    found.contracts += sum(message.kind == "confirm" for message in said)
 
 
 def _check_file(file: Path) -> list[Message]:

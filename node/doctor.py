@@ -1,16 +1,19 @@
 """What can be wrong with a node and its home, looked at one by one. Changes nothing, whether the node runs or not."""
 
+import shlex
 import sqlite3
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from protocol.limits import MAX_SKEW
 
+from .archive import FOLDER, Checked, check_folder, files_by_folder
 from .config import MAIN_NET, Config, load_config
 from .home import Home
 from .network.address import parse_address
@@ -24,6 +27,13 @@ STUCK_AFTER: Final = 3600
 
 SOUND_BYTES: Final = 256 << 20
 """A store up to that size is checked index by index; a larger one only page by page, or it would take minutes."""
+
+MOST_PATHS: Final = 100_000
+"""Files and folders of a home whose permissions are looked at."""
+
+ARCHIVE_BYTES: Final = 64 << 20
+ARCHIVE_SECONDS: Final = 10.0
+"""So much of the archive is checked, what changed last first: `verify` checks all of it."""
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 
@@ -49,7 +59,7 @@ def examine(home: Path, status: Callable[[], Mapping[str, Any]]) -> list[Finding
     config, found = _settings(directory)
     findings += found
     view, found = _running(directory, status)
-    findings += [*found, *_store(directory, config), *_room(directory)]
+    findings += [*found, *_store(directory, config), *_archive(directory), *_room(directory)]
     if view is not None:
         findings += [*_clock(view), *_links(view), *_mail(view)]
     return findings
@@ -64,19 +74,40 @@ def verdict_of(findings: list[Finding]) -> str:
 
 
 def _permissions(home: Home) -> Iterator[Finding]:
-    open_ones = [
-        path
-        for path in (home.path, *sorted(home.path.iterdir()))
-        if not path.is_symlink() and stat.S_IMODE(path.stat().st_mode) & 0o077 and not path.is_socket()
-    ]
-    if not open_ones:
+    looked_at = list(islice(_modes(home.path), MOST_PATHS + 1))
+    open_ones: dict[Path, list[tuple[Path, int]]] = {}
+    for path, mode in looked_at[:MOST_PATHS]:
+        if stat.S_IMODE(mode) & 0o077 and not stat.S_ISLNK(mode) and not stat.S_ISSOCK(mode):
+            top = home.path.joinpath(*path.relative_to(home.path).parts[:1])
+            open_ones.setdefault(top, []).append((path, mode))
+    if len(looked_at) > MOST_PATHS:
+        what = f"only the first {MOST_PATHS} files and folders were looked at"
+        yield Finding("permissions", OK, what, f"See all: find {shlex.quote(str(home.path))} -perm /077")
+    elif not open_ones:
         yield Finding("permissions", OK, "nobody else can read what is here")
-    for path in open_ones:
-        secret = path == home.path or path.suffix == ".key" or path.name.startswith("node.db")
-        verdict = FAIL if secret and stat.S_IMODE(home.path.stat().st_mode) & 0o077 else WARN
-        mode = stat.S_IMODE(path.stat().st_mode)
-        mend = f"chmod {'700' if path.is_dir() else '600'} {path}"
-        yield Finding("permissions", verdict, f"others may read {path} (mode {mode:04o})", mend)
+    is_home_open = home.path in open_ones
+    for top, within in open_ones.items():
+        secret = top == home.path or top.suffix == ".key" or top.name.startswith("node.db") or top.name == FOLDER
+        path, mode = within[0]
+        if len(within) == 1:
+            what, mend = str(path), f"chmod {'700' if stat.S_ISDIR(mode) else '600'} {shlex.quote(str(path))}"
+        else:
+            what = f"{len(within)} files and folders of {top}, the first is {path}"
+            mend = f"chmod -R go= {shlex.quote(str(top))}"
+        verdict = FAIL if secret and is_home_open else WARN
+        yield Finding("permissions", verdict, f"others may read {what} (mode {stat.S_IMODE(mode):04o})", mend)
+
+
+def _modes(folder: Path) -> Iterator[tuple[Path, int]]:
+    """Everything from there down with its mode, what lies nearer first; what goes meanwhile is left out, and so is what
+    links lead to."""
+    waiting = [folder]
+    for path in waiting:
+        with suppress(OSError):
+            mode = path.lstat().st_mode
+            yield path, mode
+            if stat.S_ISDIR(mode):
+                waiting += sorted(path.iterdir())
 
 
 def _keys(home: Home) -> Iterator[Finding]:
@@ -196,6 +227,58 @@ def _hours(database: sqlite3.Connection) -> Iterator[Finding]:
     if latest is not None and latest > now + MAX_SKEW:
         what = f"the store knows an hour {(latest - now) // 60} minutes from now: the clock was set back, or was wrong"
         yield Finding("clock", WARN, what, "Set the clock of this machine right.")
+
+
+def _archive(home: Home) -> Iterator[Finding]:
+    """Checked as `verify` does, wish by wish."""
+    folders = files_by_folder(home.path / FOLDER)
+    if not folders:
+        yield Finding("archive", OK, "nothing is in it")
+        return
+    found, wrong, left_out = Checked(), list[Trouble](), 0
+    room, deadline = ARCHIVE_BYTES, time.monotonic() + ARCHIVE_SECONDS
+    for folder in sorted(folders, key=_changed_at, reverse=True):
+        room -= sum(map(_size, folders[folder]))
+        if room < 0 or time.monotonic() > deadline:
+            left_out += 1
+            continue
+        trouble = _look_twice(folder, folders[folder], found)
+        if trouble is not None:
+            wrong.append(trouble)
+    if wrong:
+        more = f" (wishes of which this is true: {len(wrong)})" if len(wrong) > 1 else ""
+        mend = "Do not rely on it. The next start writes anew what the store still has, and keeps the rest as .damaged."
+        yield Finding("archive", FAIL, f"{wrong[0].message}{more}", mend)
+    else:
+        yield Finding("archive", OK, f"as it was said (wishes: {found.wishes}, messages: {found.messages})")
+    if left_out:
+        what = f"{left_out} of {len(folders)} wishes were not looked at: there is much in it"
+        yield Finding("archive", OK, what, f"Check all: intentcast verify {shlex.quote(str(home.path / FOLDER))}")
+
+
+def _look_twice(folder: Path, files: list[Path], found: Checked) -> Trouble | None:
+    """What is wrong with a wish's files. A running node may just write a line, so what is wrong must be so twice."""
+    for _ in range(2):
+        try:
+            check_folder(folder, [file for file in files if file.exists()], found)
+        except Trouble as trouble:
+            last = trouble
+        else:
+            return None
+    return last
+
+
+def _changed_at(folder: Path) -> float:
+    """When something was last written there; 0: it is gone."""
+    with suppress(OSError):
+        return max(path.stat().st_mtime for path in folder.glob("*.jsonl"))
+    return 0.0
+
+
+def _size(file: Path) -> int:
+    with suppress(OSError):
+        return file.stat().st_size
+    return 0
 
 
 def _room(home: Home) -> Iterator[Finding]:

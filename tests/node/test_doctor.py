@@ -4,7 +4,10 @@ import ast
 import base64
 import json
 import logging
+import os
+import shlex
 import sqlite3
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -17,6 +20,7 @@ import structlog
 import trio
 
 import node
+from node import doctor
 from node.bundle import OWN_LOGGERS, bundle
 from node.cli.app import main
 from node.config import Config
@@ -27,8 +31,10 @@ from node.store import tables
 from node.trouble import Exit, Trouble
 from protocol.envelope import read_frame
 from protocol.keys import SigningKey, did, peer_id
+from protocol.transcript import write_line
 from tests.driver import SKIING, open_town, seed_of, wait_heard
 from tests.node.test_backup import make_home
+from tests.protocol.people import one_of_each
 from tests.store.test_migrations import rows
 
 
@@ -131,6 +137,87 @@ def test_what_can_be_wrong_with_a_running_node(tmp_path: Path) -> None:
         assert "no peer has confirmed the hour" in found(home, "clock", just_started).what
         assert found(home, "peers", view).verdict == "warn"
         assert found(home, "reach", view).what == "no address that others could dial: unreadable"
+
+
+def make_archive(home: Path, *folders: str) -> list[Path]:
+    """Wishes with what was said about them, as a node writes them. Gives their files."""
+    said = one_of_each()
+    asked = [said[kind] for kind in ("intent", "intent.update", "intent.close")]
+    files = []
+    for name in folders:
+        folder = home / "archive" / name
+        folder.mkdir(parents=True, mode=0o700)
+        files.append(folder / "wish.jsonl")
+        files[-1].write_bytes(b"".join(write_line(message.frame) for message in asked))
+        files[-1].chmod(0o600)
+    (home / "archive").chmod(0o700)
+    return files
+
+
+def test_what_can_be_wrong_with_an_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every wish is checked as `verify` does it; one word that was changed is found, whichever wish it is in, and the
+    command ends with 1."""
+    home = make_home(tmp_path)
+    assert found(home, "archive").what == "nothing is in it"
+    files = make_archive(home, "A car 1", "A boat 2", "A house 3")
+    assert found(home, "archive").what == "as it was said (wishes: 3, messages: 9)"
+    whole = files[1].read_bytes()
+    files[1].write_bytes(whole.replace(b"mobility", b"mobilitx"))
+    damaged = found(home, "archive")
+    assert (damaged.verdict, "rely" in damaged.mend) == ("fail", True)
+    assert "A boat 2/wish.jsonl, line 1 is not as it was said" in damaged.what
+    assert main(["doctor", "--home", str(home)]) == Exit.FAILURE
+    capsys.readouterr()
+    files[0].write_bytes(whole[:-5])
+    assert "true: 2" in found(home, "archive").what
+    for file in files[:2]:
+        file.write_bytes(whole)
+    assert found(home, "archive").verdict == "ok"
+
+
+def test_a_large_archive_is_looked_at_in_part_and_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What changed last comes first; how much was left out is told, and which command looks at all of it."""
+    home = make_home(tmp_path)
+    old, new = make_archive(home, "A car 1", "A boat 2")
+    os.utime(old, (1, 1))
+    monkeypatch.setattr(doctor, "ARCHIVE_BYTES", new.stat().st_size)
+    told = [finding for finding in examine(home, not_running) if finding.check == "archive"]
+    assert [finding.what for finding in told] == [
+        "as it was said (wishes: 1, messages: 3)",
+        "1 of 2 wishes were not looked at: there is much in it",
+    ]
+    assert told[1].mend.startswith("Check all: intentcast verify ")
+    new.write_bytes(b"{}\n")
+    assert found(home, "archive").verdict == "fail"
+    monkeypatch.setattr(doctor, "ARCHIVE_SECONDS", -1.0)
+    assert (
+        "2 of 2 wishes were not looked at" in [f.what for f in examine(home, not_running) if f.check == "archive"][-1]
+    )
+
+
+def test_what_lies_deeper_is_looked_at_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of the archive that others may read is named, with a command that mends it also if its name has blanks;
+    several are one finding. Links lead nowhere. What is left out of a very large home is said."""
+    home = make_home(tmp_path)
+    first, second = make_archive(home, "A car 1", "A boat 2")
+    (home / "archive" / "link").symlink_to("/etc")
+    assert found(home, "permissions").verdict == "ok"
+    first.chmod(0o644)
+    one = found(home, "permissions")
+    assert (one.verdict, one.mend) == ("warn", f"chmod 600 '{first}'")
+    second.chmod(0o644)
+    first.parent.chmod(0o755)
+    several = found(home, "permissions")
+    assert f"3 files and folders of {home / 'archive'}, the first is {first.parent} (mode 0755)" in several.what
+    assert several.mend == f"chmod -R go= {home / 'archive'}"
+    subprocess.run(shlex.split(several.mend), check=True)
+    assert found(home, "permissions").verdict == "ok"
+    first.chmod(0o644)
+    home.chmod(0o755)
+    assert {f.verdict for f in examine(home, not_running) if f.check == "permissions"} == {"fail"}
+    home.chmod(0o700)
+    monkeypatch.setattr(doctor, "MOST_PATHS", 3)
+    assert found(home, "permissions").what == "only the first 3 files and folders were looked at"
 
 
 @pytest.mark.parametrize(
