@@ -8,8 +8,8 @@
         assert contract["state"] == "confirmed"
 
 `mesh` more nodes, and faults; `alice`, `bob` two people; `vendor` a node that sells; `virtual_time` time that jumps:
-days take as long as their work. Needs pytest-trio: `pip install 'intentcast[test]'`, and `trio_mode = true` or the mark
-`trio` on each test.
+days take as long as their work. Needs pytest-trio: `pip install '/path/to/intentcast[test]'` (a checkout: nothing is
+published yet), and `trio_mode = true` or the mark `trio` on each test.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def trio_fixture(function: F) -> F:
     except ImportError:
 
         def missing() -> None:
-            pytest.fail("intentcast's fixtures need pytest-trio: pip install 'intentcast[test]'")
+            pytest.fail("intentcast's fixtures need pytest-trio: pip install '/path/to/intentcast[test]'")
 
         return cast(F, pytest.fixture(name=function.__name__)(missing))
     return cast(F, made(function))
