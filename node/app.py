@@ -44,6 +44,7 @@ from .trouble import Trouble
 from .vendor.catalogue import Catalogue, load_catalogue
 from .vendor.hooks import Hooks
 from .vendor.role import VendorRole
+from .vendor.tallies import tally_end
 from .vendor.watch import watch_catalogue
 
 log = structlog.get_logger("app")
@@ -181,10 +182,10 @@ async def run_node(
     host = MailboxHost(network, store, clock, chance, net) if mailbox else None
 
     async def on_heard(batch: list[Heard]) -> None:
-        if not await store.transact_foreign(lambda tx: _keep(tx, events, batch)):
+        if not await store.transact_foreign(lambda tx: _keep(tx, events, batch, clock.now())):
             # What replaces takes no more room than it frees; and a tombstone keeps a wish from coming back.
             replacing = [one for one in batch if one.replaced is not None]
-            await store.transact_at_best(lambda tx: _keep(tx, events, replacing))
+            await store.transact_at_best(lambda tx: _keep(tx, events, replacing, clock.now()))
         events.announce()
         for one in batch:
             assert one.message is not None
@@ -314,7 +315,7 @@ def _appraise(gossip: Gossip, threads: Threads, named: Collection[PeerId]) -> di
     return worth
 
 
-def _keep(tx: Tx, events: EventLog, batch: list[Heard]) -> bool:
+def _keep(tx: Tx, events: EventLog, batch: list[Heard], now: int) -> bool:
     for heard in batch:
         message = heard.message
         assert message is not None
@@ -326,6 +327,7 @@ def _keep(tx: Tx, events: EventLog, batch: list[Heard]) -> bool:
         )
         if isinstance(message.body, IntentClose) and heard.replaced is not None:
             tx.add_ended(message.author, message.root, message.body.reason, heard.replaced.frame)
+            tally_end(tx, heard.replaced, now)
         if heard.replaced is None and tx.take_back_end(message.author, message.root, message.frame):
             continue  # its person knows it already
         told = {"intent": message.root.hex(), "revision": message.id.hex()}
@@ -406,6 +408,7 @@ async def _sweep(
 def _drop_what_left(tx: Tx, board: Board, expired: list[Message], kept_back: set[bytes], now: int) -> None:
     for message in expired:
         tx.add_ended(message.author, message.root, "expired", message.frame)
+        tally_end(tx, message, now)
     # What was evicted too: the store holds no more than the board, and what an hour ago may have been too early for it.
     gone = [id for id, exp in tx.posting_lives() if board.get(id) is None and (id not in kept_back or exp < now)]
     tx.drop_postings(gone)

@@ -362,6 +362,12 @@ class Tx:
         columns = [t.answered.c[name] for name in AnsweredRow.__slots__]
         return [AnsweredRow(**row._mapping) for row in self._db.execute(select(*columns))]
 
+    def is_answered(self, revision: bytes) -> bool:
+        """Was it decided about this revision?"""
+        return (
+            self._db.execute(select(t.answered.c.revision).where(t.answered.c.revision == revision)).first() is not None
+        )
+
     def forget_answers(self, revisions: list[bytes]) -> None:
         """As if these had never been looked at."""
         for start in range(0, len(revisions), 500):

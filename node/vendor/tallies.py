@@ -1,6 +1,11 @@
 """What a vendor did and what became of it, in names that are counted by day (`tallies` in the store)."""
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from protocol.message import Message
+
+if TYPE_CHECKING:
+    from ..store import Tx
 
 SLOWNESS: Final = ((1, "took:1s"), (10, "took:10s"), (60, "took:1m"), (600, "took:10m"))
 """Seconds an answer took at most, and the name it is counted under."""
@@ -14,6 +19,12 @@ def slowness(seconds: float) -> str:
 def matched(reason: str) -> bool:
     """Was a wish of our kind, though it was passed over for this reason?"""
     return reason not in ("category", "late", "old")
+
+
+def tally_end(tx: "Tx", wish: Message, now: int) -> None:
+    """A wish of somebody else has ended: if nothing here decided about it, it was heard all the same."""
+    if not tx.is_answered(wish.id):
+        tx.tally(now, "heard", "passed:unanswered")
 
 
 ENDS: Final = ("confirmed", "rejected", "declined", "withdrawn", "lapsed", "void")

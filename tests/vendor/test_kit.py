@@ -464,6 +464,13 @@ async def test_why_nobody_answered_is_what_happened(clock: MockClock) -> None:
         await wait_until(bob, lambda node: node.board.get(revision) is None)
         bob.node.vendor.forget_passed()
         assert await line() == f"it ended before anything here decided about it{catalogue}"
+        stats = await bob.desk.office.stats(1)
+        assert (stats["heard"], stats["matched"], stats["passed_because"]) == (1, 0, {"unanswered": 1})
+        intent = (await alice.desk.ask({**unmet, "expires": 300}, 10))["intent"]["id"]
+        await wait_heard(bob, intent)
+        await wait_until(bob, lambda node: not any(one.message.root.hex() == intent for one in node.board), 2_000)
+        stats = await bob.desk.office.stats(2)
+        assert (stats["heard"], stats["passed_because"]) == (2, {"unanswered": 2})
 
 
 async def test_a_program_that_does_not_answer_rests(clock: MockClock) -> None:
