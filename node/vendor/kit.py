@@ -33,7 +33,7 @@ from protocol.limits import MAX_LIFE
 from protocol.offer import Offer
 from protocol.terms import Money
 
-from ..trouble import Exit, Trouble, usage
+from ..trouble import Exit, Trouble, refused, usage
 from .answers import Answer, Context, Deal, Decision, Decline, Quote, money_of
 from .compose import compose
 from .patterns import check_pattern
@@ -170,12 +170,18 @@ class Vendor:
         """The same, from inside a trio program."""
         if not isinstance(wish, Wish):
             wish = Wish.read(wish) if "revision" in wish else _drafted(wish, now)
-        found = await self._handle(wish, int(time.time()) if now is None else now)
+        import trio
+
+        try:
+            with trio.fail_after(SECONDS):
+                found = await self._handle(wish, int(time.time()) if now is None else now)
+        except trio.TooSlowError:
+            raise refused("timeout", f"a handler took over {SECONDS:g} s", "The node waits no longer.") from None
         return compose(wish.intent, found.body, self.name) if isinstance(found, Quote) else found
 
     async def _handle(self, wish: Wish, now: int) -> Answer:
-        if not any(_fits(pattern, wish.category) for pattern in self.categories):
-            return None
+        if not any(matches_pattern(pattern, wish.category) for pattern in self.categories):
+            return None  # the node would not send it
         context = Context(wish, now)
         for rule in self._rules:
             if rule.wants(wish):
@@ -327,10 +333,20 @@ def _checked(answer: Any, kinds: tuple[type, ...], function: Callable[..., Any])
 
 
 def _drafted(said: Mapping[str, Any], now: int | None) -> Wish:
+    from pydantic import ValidationError
+
+    from ..api.models import WishBody
     from ..drafts import Draft, normalised
 
+    said = normalised(said)
+    try:
+        WishBody.model_validate(said)
+    except ValidationError as wrong:
+        first = wrong.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the wish"
+        raise usage("bad_wish", f"{where}: {first['msg']}", "The README of node/vendor shows a whole one.") from None
     at = int(time.time()) if now is None else now
-    return Wish("", "", at, at + MAX_LIFE, Draft(normalised(said), None, at).intent(bytes(32), ()))
+    return Wish("", "", at, at + MAX_LIFE, Draft(said, None, at).intent(bytes(32), ()))
 
 
 def _pattern(text: str) -> str:

@@ -17,7 +17,7 @@ from trio.testing import MockClock
 
 from node.api import serve_api
 from node.trouble import Trouble
-from node.vendor import Context, Decline, Vendor, Wish
+from node.vendor import Context, Decline, Vendor, Wish, kit
 from node.vendor.examples import book_shop, car_rental, plumber
 from node.vendor.kit import load_program
 from protocol.offer import Offer, Option
@@ -88,6 +88,35 @@ class TestAtTheDesk:
         shop.on_intent()(lambda wish, ctx: ctx.offer(total="2 EUR"))
         assert shop.test(CAR, NOW) == Decline("capacity")
         assert shop.test({"action": "buy", "category": "media.book", "title": "x"}, NOW) is None
+
+    def test_what_the_node_does_not_send_is_not_answered(self) -> None:
+        """A rule answers who wants any car; `categories` are what the node sends, and nothing broader."""
+        shop = Vendor("Bob", categories=["mobility.car.suv"])
+        shop.on_intent()(lambda wish, ctx: ctx.offer(total="1 EUR"))
+        assert shop.test(CAR, NOW) is None
+        assert isinstance(shop.test({**CAR, "category": "mobility.car.suv"}, NOW), Offer)
+
+    @pytest.mark.parametrize(
+        ("more", "says"),
+        [
+            ({"where": "iata:LYS"}, "where: "),
+            ({"from": "2027-02-12"}, "unknown field 'from'"),
+            ({"titel": "A car"}, "did you mean 'title'?"),
+            ({"where": {"code": "iata:LYS"}}, "where: unknown field 'code'"),
+        ],
+    )
+    def test_a_slip_in_the_wish_is_told(self, more: dict[str, Any], says: str) -> None:
+        with pytest.raises(Trouble) as caught:
+            shop_of(lambda wish, ctx: None).test({**CAR, **more}, NOW)
+        assert says in caught.value.message
+
+    def test_a_handler_has_no_longer_than_at_work(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def hang(wish: Wish, ctx: Context) -> Any:
+            await trio.sleep_forever()
+
+        monkeypatch.setattr(kit, "SECONDS", 0.05)
+        with pytest.raises(Trouble, match="a handler took over"):
+            shop_of(hang).test(CAR, NOW)
 
     def test_a_wish_cannot_be_changed(self) -> None:
         def spoil(wish: Wish, ctx: Context) -> Any:
