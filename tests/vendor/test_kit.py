@@ -502,6 +502,22 @@ async def test_why_nobody_answered_is_what_happened(clock: MockClock) -> None:
         assert (stats["heard"], stats["passed_because"]) == (2, {"unanswered": 2})
 
 
+async def test_a_wish_a_program_failed_over_says_so(clock: MockClock) -> None:
+    """Nobody else answers here: it stays open until the program is back."""
+    async with open_town() as town:
+        await town.open("Market", meeting=True)
+        alice, bob = await town.open("Alice"), await town.open("Bob", divisions=("mobility",))
+        await bob.node.gossip.wait_subscriber("mobility")
+        jobs = await bob.desk.program({"name": "Shop", "contact": "Bob", "categories": ["mobility.**"]})
+        assert (await anext(jobs))["type"] == "hello"
+        await alice.desk.ask(SKIING, 10)
+        job = await anext(jobs)
+        await bob.desk.answer_job(job["job"], {"outcome": "raised", "error": "KeyError: 'skis'"})
+        (wish,) = (await bob.desk.office.unanswered())["intents"]
+        assert wish["line"] == "it waits for your program Shop, which failed over it"
+        await jobs.aclose()
+
+
 async def test_a_program_that_does_not_answer_rests(clock: MockClock) -> None:
     """Three wishes without an answer: it is left alone for a while, and then asked again; the catalogue goes on."""
     async with open_town() as town:
