@@ -353,6 +353,7 @@ class _Reader:
         report = self._report
         broken: list[BadLine] = []
         for line, cells in rows_of(self._table, broken):
+            self._tell_all(broken)
             report.lines += 1
             if report.kept >= self._room:
                 report.tell(BadLine(line, f"a catalogue has at most {MAX_LINES} lines", "Split it over two nodes."))
@@ -361,13 +362,16 @@ class _Reader:
                 self._take(cells)
             except Wrong as wrong:
                 report.tell(BadLine(line, wrong.what, wrong.hint))
-            for one in broken:
-                report.tell(one)
-            broken.clear()
-        for one in broken:
-            report.tell(one)
+        self._tell_all(broken)
         self._list.finish()
         return self._list
+
+    def _tell_all(self, broken: list[BadLine]) -> None:
+        """Lines that could not even be split into cells."""
+        for one in broken:
+            self._report.lines += 1
+            self._report.tell(one)
+        broken.clear()
 
     def _take(self, cells: list[str]) -> None:
         if "\ufffd" in "".join(cells):

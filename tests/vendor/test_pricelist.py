@@ -166,7 +166,7 @@ class TestReading:
         for at in (0, 500, 1_000):
             data = PLAIN + "".join([*many[:at], 'A4,"Open,3.00,1,,,\n', *many[at:]])
             report = listed(folder, data).report
-            assert (report.kept, report.bad_lines) == (1_003, 1)
+            assert (report.lines, report.kept, report.bad_lines) == (1_004, 1_003, 1)
             assert [(bad.line, bad.what) for bad in report.bad] == [(5 + at, "a quotation mark is not closed")]
 
     def test_a_mark_within_a_cell_and_a_long_description_are_read(self, folder: Path) -> None:
