@@ -222,7 +222,7 @@ def test_as_a_person_and_as_a_vendor(place: Path, somebody: Desk) -> None:
 def test_as_a_developer(place: Path) -> None:
     """Four terminals, and the deal; with the shop killed between offer and accept, and started again elsewhere."""
     me = Desk(place / "me")
-    four, _, _ = blocks("Five minutes as a developer")
+    four, *_ = blocks("Five minutes as a developer")
     *before, accept = lines(moved(four, place))
     try:
         for line in before:
@@ -241,7 +241,7 @@ def test_as_a_developer_with_a_mesh(place: Path) -> None:
     scenario played. The doors of the last block are all there."""
     me = Desk(place / "me")
     me.env["TMPDIR"] = str(place)
-    _, mesh, doors = blocks("Five minutes as a developer")
+    _, mesh, _table, doors = blocks("Five minutes as a developer")
     up, trace, play = lines(mesh)
     try:
         shown = me.type(up)
