@@ -4,7 +4,7 @@ scripts/crash      [--kills 200] [--seed 1]
 scripts/chaos      [--seeds 500] [--first 1] [--jobs 2] [--hours 24] [--minutes 20] [--times 4]
     scripts/chaos      --seed N: that day, twice
 scripts/partition  [--size 5] [--seconds 600]
-scripts/absence    [--deals 120]
+scripts/absence    [--deals 125]
 """
 
 import argparse
@@ -86,7 +86,7 @@ def absence(words: list[str]) -> int:
     from .absence import away, never_meet, replay
 
     parser = argparse.ArgumentParser(prog="scripts/absence", description="Who is away, and what is said again.")
-    parser.add_argument("--deals", type=int, default=120, help="each leaves eight frames and letters to be said again")
+    parser.add_argument("--deals", type=int, default=125, help="each leaves eight frames and letters to be said again")
     options = parser.parse_args(words)
     print(f"a day of six nodes, and {options.deals} deals said again five times: about a minute", flush=True)
     clock = partial(MockClock, autojump_threshold=0)
