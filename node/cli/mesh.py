@@ -72,7 +72,7 @@ def up(
         count = 8 if nodes is None else nodes
         sell = min(3, count // 3) if vendors is None else vendors
         shape = topology or "star"
-        story = plan(count, sell, shape, delay=delay, loss=loss, partition=partition, seed=seed or 1)
+        story = plan(count, sell, shape, delay=delay, loss=loss, partition=partition, seed=1 if seed is None else seed)
     if kind is not Kind.MEMORY and (fault := story.needs_memory) is not None:
         raise usage("kind", f"{fault}: only the network in memory has that", f"Leave out --{kind}.")
     raise typer.Exit(run(Wanted(story, kind, keep, as_json, once)))

@@ -162,7 +162,7 @@ def crash(kills: int, seed: int = 1) -> list[Figure]:
     return [
         at_least("T26", "kill -9 of requester, vendor and mailbox under load", found.kills, kills),
         told("T26", "what was told to be done", what),
-        told("T26", "left at the mailbox, and looked for when it was dead", str(len(found.left))),
+        at_least("T26", "left at the mailbox, and looked for when it was dead", len(found.left), kills // 50),
         at_most("T26", "of that lost", len(found.lost), 0),
         at_most("T26", "effects doubled", len(found.doubled), 0),
         at_most("T26", "databases not sound", len(found.unsound), 0),
