@@ -146,9 +146,10 @@ class Requester:
     async def _tick(self) -> None:
         now = self._clock.certain()  # what ends here ends for good
         await self._pool.drop_passed_over()
-        for live in self._threads:
-            if live.side is Side.REQUESTER and not live.lock.locked():
+        for live in self._threads.awake(Side.REQUESTER):
+            if not live.lock.locked():
                 await self._after_moves(live, live.thread.tick(now))
+                self._threads.lay_to_rest(live)
         for wish in list(self._wishes.values()):
             if wish.lock.locked():
                 continue  # being decided about this very moment
@@ -201,7 +202,8 @@ class Requester:
 
     def _next_due(self) -> float:
         """The hour at which the next tick has something to do; one that is past: at once."""
-        times = [float(due) for live in self._threads if live.side is Side.REQUESTER and (due := live.thread.due())]
+        threads = self._threads.awake(Side.REQUESTER)
+        times = [float(due) for live in threads if (due := live.thread.due())]
         for wish in self._wishes.values():
             if wish.is_open:
                 times.append(0 if self._was_interrupted(wish) else wish.revision.head.exp)

@@ -163,12 +163,23 @@ class Threads:
         self._by_id: dict[bytes, LiveThread] = {}
         self._by_root: dict[bytes, list[LiveThread]] = {}
         self._ends: dict[bytes, End] = {}
+        self._awake: dict[Side, dict[bytes, LiveThread]] = {side: {} for side in Side}
 
     def __iter__(self) -> Iterator[LiveThread]:
         return iter(tuple(self._by_id.values()))
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+    def awake(self, side: Side) -> tuple[LiveThread, ...]:
+        """Those of our ends of this side in which something can still happen. Contracts stay for good, and whoever has
+        made ten thousand does not look through them whenever something happens."""
+        return tuple(self._awake[side].values())
+
+    def lay_to_rest(self, live: LiveThread) -> None:
+        """Out of `awake`, if nothing can be said in it any more and nothing is open."""
+        if live.end.keys is None and live.thread.due() is None:
+            self._awake[live.side].pop(live.id, None)
 
     def add_end(self, end: End) -> None:
         if end.keys is not None:
@@ -203,7 +214,7 @@ class Threads:
         return found
 
     def add(self, live: LiveThread) -> LiveThread:
-        self._by_id[live.id] = live
+        self._by_id[live.id] = self._awake[live.side][live.id] = live
         self._by_root.setdefault(live.root, []).append(live)
         return live
 
@@ -211,6 +222,7 @@ class Threads:
         """It is over for good, or was passed over; its end may have others."""
         if self._by_id.get(live.id) is live:
             del self._by_id[live.id]
+            self._awake[live.side].pop(live.id, None)
             rest = self._by_root[live.root]
             rest.remove(live)
             if not rest:

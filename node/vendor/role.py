@@ -197,13 +197,12 @@ class VendorRole:
                 nursery.start_soon(self._answer_wishes)
             nursery.start_soon(self._answer_later)
             nursery.start_soon(self._stay_agreed)
-            for live in self._threads:
-                if live.side is Side.VENDOR:
-                    for talk in list(live.thread.talks.values()):
-                        if talk.state is State.ACCEPTED and talk.answer is None:
-                            nursery.start_soon(self.accepts.begin, live, talk)
-                        elif talk.superseded is not None:
-                            nursery.start_soon(self.accepts.reject_superseded, live, talk.superseded)
+            for live in self._threads.awake(Side.VENDOR):
+                for talk in list(live.thread.talks.values()):
+                    if talk.state is State.ACCEPTED and talk.answer is None:
+                        nursery.start_soon(self.accepts.begin, live, talk)
+                    elif talk.superseded is not None:
+                        nursery.start_soon(self.accepts.reject_superseded, live, talk.superseded)
             self._queue_was_full = True  # what is on the board was heard in a former life
             while True:
                 self._look_at_board()
@@ -219,8 +218,8 @@ class VendorRole:
         if lapsed := self.stock.lapse(now):
             await self._store.transact(lambda tx: tx.release_all([hold.accept for hold in lapsed]))
             self.counters["holds_over"] += len(lapsed)
-        for live in self._threads:
-            if live.side is not Side.VENDOR or live.lock.locked():
+        for live in self._threads.awake(Side.VENDOR):
+            if live.lock.locked():
                 continue
             for move in live.thread.tick(now):
                 keep_posted(self._board, live)
@@ -230,19 +229,19 @@ class VendorRole:
                 await self._store.transact(lambda tx, box=live.end.box: tx.forget_keys(box, None))  # type: ignore[misc]
                 await self._store.checkpoint()
                 self._threads.forget_end(live.end)
+            self._threads.lay_to_rest(live)
 
     def _next_due(self) -> float:
         """The hour at which the next tick has something to do; one that is past: at once."""
         if (self._queue_was_full and self.answers_by_itself) or self.programs.is_busy or self._give_up:
             return 0
         times: list[float] = [self.stock.ledger.next_lapse]
-        for live in self._threads:
-            if live.side is Side.VENDOR:
-                due = live.thread.due()
-                if due is not None:
-                    times.append(due)
-                elif live.end.keys is not None and live.thread.talks:
-                    times.append(_over_at(live))
+        for live in self._threads.awake(Side.VENDOR):
+            due = live.thread.due()
+            if due is not None:
+                times.append(due)
+            elif live.end.keys is not None and live.thread.talks:
+                times.append(_over_at(live))
         return min(times, default=math.inf)
 
     def _is_long_over(self, live: LiveThread, now: int) -> bool:
@@ -513,9 +512,7 @@ class VendorRole:
 
     async def _stay_agreed(self) -> None:
         """Fetch where our offers said that we do, and whoever listens stays known to its mailboxes."""
-        said = [
-            talk.offer.body for live in self._threads for talk in live.thread.talks.values() if live.side is Side.VENDOR
-        ]
+        said = [talk.offer.body for live in self._threads.awake(Side.VENDOR) for talk in live.thread.talks.values()]
         self._keep_mail(
             {addr for body in said if isinstance(body, Offer) for addr in routes_via("mailbox", body.reply)}
         )
@@ -529,8 +526,8 @@ class VendorRole:
             """First those who accepted, then those who may; and who has not acknowledged yet what we said last."""
             awaited = [
                 live
-                for live in self._threads
-                if live.side is Side.VENDOR and (live.thread.live is not None or not self._delivery.is_idle(live.id))
+                for live in self._threads.awake(Side.VENDOR)
+                if live.thread.live is not None or not self._delivery.is_idle(live.id)
             ]
             awaited.sort(key=lambda live: all(talk.accept is None for talk in live.thread.talks.values()))
             return [channel(live.end.box, live.other_box) for live in awaited if live.other_box is not None]
