@@ -37,9 +37,9 @@ from .mailbox import Inboxes
 from .policy import routes_via
 from .pool import Pool
 from .store import PostingRow, Store, Tx
-from .threads import End, LiveThread, Threads, make_end, save
+from .threads import End, LiveThread, Threads, keep_expired, make_end, save
 from .trouble import Exit, Trouble, refused
-from .wish import ENDS, REASONS, Judged, Wish, opened_name
+from .wish import ENDS, REASONS, Judged, Wish, opened_name, write_opened
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -187,12 +187,12 @@ class Requester:
         now = self._clock.now()
 
         def work(tx: Tx) -> None:
-            tx.put_meta(opened_name(wish.root), str(now))
+            tx.put_meta(opened_name(wish.root), write_opened(now, tx.last_message()))
             self._events.write(tx, "offers.opened", {"intent": wish.root.hex()})
 
         async with wish.lock:
+            self._set_opened(wish, now)  # what comes from now on is stored after it
             await self._store.transact(work)
-            self._set_opened(wish, now)
         self._announce()
 
     def _set_opened(self, wish: Wish, opened: int | None) -> None:
@@ -676,6 +676,7 @@ class Requester:
     def _write_moves(self, tx: Tx, live: LiveThread, moves: tuple[Move, ...]) -> None:
         for move in moves:
             self._write_state(tx, live, live.thread.talks[move.offer], move.after)
+        keep_expired(tx, live, moves)
         save(tx, live)
 
     def _write_state(

@@ -1,9 +1,11 @@
 """What a node knew when it stopped: wishes, threads and the board, rebuilt from the store.
 
-Threads are replayed message by message, in the order and at the times they were stored. The store is trusted no more
-than the network: every frame is opened and believed again, and what does not pass is left out and logged.
+Threads are replayed in the order and at the times they were stored: messages, and what time ended between them. The
+store is trusted no more than the network: every frame is opened and believed again, and what does not pass is left out
+and logged.
 """
 
+from collections import deque
 from dataclasses import dataclass
 
 import structlog
@@ -19,11 +21,14 @@ from protocol.message import Message, believe
 from protocol.terms import Money
 
 from .store import StoredMessage, ThreadRow, Tx, WishRow
-from .threads import End, LiveThread, Threads, keep_posted
+from .threads import End, LiveThread, Threads, keep_expired, keep_posted
 from .trouble import refused
-from .wish import Wish, opened_name
+from .wish import Wish, opened_name, read_opened
 
 log = structlog.get_logger("restore")
+
+_EXPIRED_ARE_TOLD = "expired_are_told"
+"""Set by the step to schema 5: until then nobody kept what time had ended, and most of it was told of long ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,25 +65,49 @@ def restore(
             threads.add_end(wish.end)
             board.pinned.add(wish_row.author)
     ends = {wish.root: wish.end for wish in wishes}
+    openings: dict[bytes, tuple[int, int]] = {}
     for wish in wishes:
         opened = tx.get_meta(opened_name(wish.root))
-        wish.opened = None if opened is None else int(opened)
-    opened_at = {wish.root: wish.opened for wish in wishes}
+        if opened is not None:
+            openings[wish.root] = read_opened(opened)
+            wish.opened = openings[wish.root][0]
+    expired = tx.expired()
+    are_told = tx.get_meta(_EXPIRED_ARE_TOLD) is not None
     for thread_row in tx.threads():
         live = _thread(thread_row, ends, boxes, vendor_key)
-        live.thread.opened = opened_at.get(live.root) if live.side is Side.REQUESTER else None
-        for stored, message in messages.get(live.root, ()):
-            if stored.thread in (None, live.id):
-                live.thread.add(message, stored.stored_at)
-                if message.author == live.other:
-                    live.count(message)
-                    live.learn_route(message, None)
-        live.thread.tick(certain)
+        opening = openings.get(live.root) if live.side is Side.REQUESTER else None
+        said = [one for one in messages.get(live.root, ()) if one[0].thread in (None, live.id)]
+        _replay(live, said, expired.get(live.id, []), opening)
+        if are_told:
+            keep_expired(tx, live, live.thread.tick(certain))
         threads.add(live)
         threads.add_end(live.end)
         if live.side is Side.VENDOR:
             keep_posted(board, live)
+    tx.drop_meta(_EXPIRED_ARE_TOLD)
     return Restored(wishes, kept_back)
+
+
+def _replay(
+    live: LiveThread,
+    said: list[tuple[StoredMessage, Message]],
+    expired: list[tuple[int, bytes]],
+    opening: tuple[int, int] | None,
+) -> None:
+    """All that moved it, in its order: messages, what time ended between them, and the opening of a wish that collects
+    its offers. Clocks may have gone back meanwhile, so no hour tells what was first."""
+    ended = deque(expired)
+    for stored, message in said:
+        while ended and ended[0][0] < stored.n:
+            live.thread.expire(ended.popleft()[1])
+        live.thread.opened = opening[0] if opening is not None and opening[1] < stored.n else None
+        live.thread.add(message, stored.stored_at)
+        if message.author == live.other:
+            live.count(message)
+            live.learn_route(message, None)
+    for _, offer in ended:
+        live.thread.expire(offer)
+    live.thread.opened = opening[0] if opening is not None else None
 
 
 def _check_net(tx: Tx, net: str) -> None:

@@ -1,10 +1,10 @@
 """Threads as this node holds them: the protocol's state, our keys in it, and the way to the other party.
 
-A thread's state is never stored. It is the replay of its stored messages, so what is on disk and what is believed
-cannot differ.
+A thread's state is never stored. It is the replay of its stored messages, and of what time ended between them, so
+what is on disk and what is believed cannot differ.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 import trio
@@ -12,7 +12,7 @@ import trio
 from protocol.board import Board
 from protocol.deal import Accept, Confirm, Problem
 from protocol.envelope import digest
-from protocol.exchange import Side, State, Talk, Thread
+from protocol.exchange import Move, Side, State, Talk, Thread
 from protocol.intent import Intent
 from protocol.keys import BoxKey, SigningKey
 from protocol.message import Message
@@ -259,3 +259,10 @@ def keep_posted(board: Board, live: LiveThread) -> None:
 
 def save(tx: Tx, live: LiveThread) -> None:
     tx.put_thread(live.row())
+
+
+def keep_expired(tx: Tx, live: LiveThread, moves: Iterable[Move]) -> None:
+    """What time alone ended stays ended: after a start, too, and when the clock shows an earlier hour by then."""
+    for move in moves:
+        if move.after in (State.VOID, State.LAPSED) and live.thread.talks[move.offer].ended_by is None:
+            tx.put_expired(move.offer, live.id)

@@ -143,3 +143,14 @@ def opened_name(root: bytes) -> str:
     """Under which the store knows when the offers to a wish were opened: as long as it knows the wish, for what came
     after it is judged by it at every start."""
     return f"opened:{root.hex()}"
+
+
+def write_opened(hour: int, after: int) -> str:
+    """`after`: the number of the last message stored before."""
+    return f"{hour} {after}"
+
+
+def read_opened(text: str) -> tuple[int, int]:
+    """The hour, and the number of the last message before. Until schema 5 only the hour was kept."""
+    hour, _, after = text.partition(" ")
+    return int(hour), int(after or 0)

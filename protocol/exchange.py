@@ -127,21 +127,18 @@ class Thread:
 
     def tick(self, now: int) -> tuple[Move, ...]:
         """What the passing of time alone ends: offers past their exp, accepts nobody answered in time."""
-        moves = []
-        for talk in self.talks.values():
-            if talk.state is State.OFFERED and now >= talk.offer.head.exp:
-                moves.append(_move(talk, State.VOID))
-            elif talk.state is State.ACCEPTED and talk.accept is not None and now >= talk.accept.head.exp:
-                moves.append(_move(talk, State.LAPSED))
-        return tuple(moves)
+        over = [talk for talk in self.talks.values() if (end := _end_of(talk)) is not None and now >= end]
+        return tuple(_expire(talk) for talk in over)
+
+    def expire(self, offer: bytes) -> None:
+        """Time had ended this one here, by a clock that may have been another: for those who replay a thread."""
+        talk = self.talks.get(offer)
+        if talk is not None and _end_of(talk) is not None:
+            _expire(talk)
 
     def due(self) -> int | None:
         """When time alone next ends something, if nothing comes in before. None: never."""
-        times = [talk.offer.head.exp for talk in self.talks.values() if talk.state is State.OFFERED]
-        for talk in self.talks.values():
-            if talk.state is State.ACCEPTED and talk.accept is not None:
-                times.append(talk.accept.head.exp)
-        return min(times, default=None)
+        return min((end for talk in self.talks.values() if (end := _end_of(talk)) is not None), default=None)
 
     def sender_of(self, message: Message) -> str | None:
         """The role of a message's author in this thread, or None if it is neither party."""
@@ -344,6 +341,17 @@ def _rank(message: Message) -> tuple[int, int]:
 
 def _rank_of(talk: Talk) -> tuple[int, int]:
     return _rank(talk.offer)
+
+
+def _end_of(talk: Talk) -> int | None:
+    """When time alone ends it. None: never."""
+    if talk.state is State.OFFERED:
+        return talk.offer.head.exp
+    return talk.accept.head.exp if talk.state is State.ACCEPTED and talk.accept is not None else None
+
+
+def _expire(talk: Talk) -> Move:
+    return _move(talk, State.VOID if talk.state is State.OFFERED else State.LAPSED)
 
 
 def _move(talk: Talk, after: State) -> Move:

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """The newest of versions/, which say how an older store comes here."""
 
 metadata = MetaData()
@@ -68,6 +68,16 @@ messages = Table(
     Index("messages_digest", "digest"),
     Index("messages_root", "root"),
     sqlite_autoincrement=True,
+)
+
+expired = Table(
+    "expired",
+    metadata,
+    Column("offer", LargeBinary, primary_key=True),
+    Column("thread", LargeBinary, nullable=False),
+    Column("after", Integer, nullable=False, comment="the number of the last message stored before"),
+    Index("expired_thread", "thread"),
+    comment="offers and accepts that time alone ended: at another hour a replay would find them open",
 )
 
 outbox = Table(

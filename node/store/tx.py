@@ -215,12 +215,25 @@ class Tx:
             for row in self._db.execute(select(t.threads))
         ]
 
+    def put_expired(self, offer: bytes, thread: bytes) -> None:
+        """Time alone ended this offer, or its accept, after all that is stored by now."""
+        row = {"offer": offer, "thread": thread, "after": self.last_message()}
+        self._db.execute(upsert(t.expired).values(row).on_conflict_do_nothing())
+
+    def expired(self) -> dict[bytes, list[tuple[int, bytes]]]:
+        """Thread -> (number of the last message before, offer) of what time ended in it."""
+        found: dict[bytes, list[tuple[int, bytes]]] = {}
+        for offer, thread, after in self._db.execute(select(t.expired).order_by(t.expired.c.after)):
+            found.setdefault(thread, []).append((after, offer))
+        return found
+
     def drop_threads(self, ids: list[bytes]) -> None:
         """Forget threads, all that was said in them, and the wishes of others that nothing else is known about."""
         for start in range(0, len(ids), 500):  # SQLite takes a bounded number of values in one statement
             some = ids[start : start + 500]
             roots = set(self._db.execute(select(t.threads.c.root).where(t.threads.c.id.in_(some))).scalars())
             self._db.execute(delete(t.threads).where(t.threads.c.id.in_(some)))
+            self._db.execute(delete(t.expired).where(t.expired.c.thread.in_(some)))
             self._db.execute(delete(t.outbox).where(t.outbox.c.thread.in_(some)))
             self._db.execute(delete(t.deposits).where(t.deposits.c.thread.in_(some)))
             for root in roots:

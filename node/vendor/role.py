@@ -35,7 +35,7 @@ from ..events import EventLog
 from ..mailbox import Inboxes
 from ..policy import routes_via
 from ..store import KEEP_ENDED, AnsweredRow, Room, Store, Tx
-from ..threads import End, LiveThread, Threads, keep_posted, make_end, new_thread, thread_id
+from ..threads import End, LiveThread, Threads, keep_expired, keep_posted, make_end, new_thread, thread_id
 from ..trouble import Trouble, refused
 from .accepts import Accepts
 from .catalogue import Catalogue
@@ -221,9 +221,9 @@ class VendorRole:
         for live in self._threads.awake(Side.VENDOR):
             if live.lock.locked():
                 continue
-            for move in live.thread.tick(now):
+            if moves := live.thread.tick(now):
                 keep_posted(self._board, live)
-                await self._tell_state(live, move.offer, move.after)
+                await self._tell_moves(live, moves)
             if live.end.keys is not None and live.thread.talks and self._is_long_over(live, now):
                 # By box and never by root: a root is what a wish's author claims, and anybody can claim another's.
                 await self._store.transact(lambda tx, box=live.end.box: tx.forget_keys(box, None))  # type: ignore[misc]
@@ -573,7 +573,7 @@ class VendorRole:
 
         await self._delivery.post(live, "offer.withdraw", OfferWithdraw(), answers=talk.offer, exp=exp, check=check)
         keep_posted(self._board, live)
-        await self._tell_state(live, talk.offer.id, State.WITHDRAWN)
+        await self._tell_moves(live, (Move(talk.offer.id, State.OFFERED, State.WITHDRAWN),))
 
     def _note(self, row: AnsweredRow, contact: str | None = None) -> None:
         self._answered[row.revision] = row
@@ -616,20 +616,34 @@ class VendorRole:
             if move.after is State.ACCEPTED:
                 await self.accepts.begin(live, live.thread.talks[move.offer])
 
-    async def _tell_state(self, live: LiveThread, offer: bytes, after: State) -> None:
-        told = {"intent": live.root.hex(), "offer": offer.hex(), "state": after.value.lower()}
-        accept = live.thread.talks[offer].accept
-        told.update(live.why_ended(live.thread.talks[offer]))
+    async def _tell_moves(self, live: LiveThread, moves: tuple[Move, ...]) -> None:
+        """All in one transaction: nothing that comes meanwhile is stored between them."""
+        talks = [live.thread.talks[move.offer] for move in moves]
+        lapsed = [
+            talk.accept.id
+            for move, talk in zip(moves, talks, strict=True)
+            if move.after is State.LAPSED and talk.accept is not None
+        ]
+        told = [
+            {
+                "intent": live.root.hex(),
+                "offer": move.offer.hex(),
+                "state": move.after.value.lower(),
+                **live.why_ended(talk),
+            }
+            for move, talk in zip(moves, talks, strict=True)
+        ]
 
         def work(tx: Tx) -> None:
-            if after is State.LAPSED and accept is not None:
-                tx.release(accept.id)  # nobody answered it in time: the stock is free
-            tx.tally(self._clock.now(), after.value.lower())
-            self._events.write(tx, "offer.state", told)
+            tx.release_all(lapsed)  # nobody answered them in time: the stock is free
+            for one in told:
+                tx.tally(self._clock.now(), one["state"])
+                self._events.write(tx, "offer.state", one)
+            keep_expired(tx, live, moves)
 
         await self._store.transact(work)
-        if after is State.LAPSED and accept is not None:
-            self.stock.ledger.release(accept.id)
+        for accept in lapsed:
+            self.stock.ledger.release(accept)
         self._events.announce()
 
 

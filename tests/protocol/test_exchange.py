@@ -233,6 +233,22 @@ def test_an_expired_offer_is_not_revived_by_an_accept() -> None:
     assert (outcome.moves, outcome.owes) == ((), "superseded")
 
 
+@pytest.mark.parametrize(("said", "after"), [((A,), State.VOID), ((A, YES), State.LAPSED)])
+def test_what_time_had_ended_a_replay_ends_at_any_hour(said: tuple[Message, ...], after: State) -> None:
+    alice = thread(Side.REQUESTER, *said)
+    for _ in range(2):
+        alice.expire(A.id)
+        assert alice.talks[A.id].state is after
+    assert alice.due() is None
+    alice.expire(FIRST.id)  # which is no offer
+
+
+def test_what_was_decided_does_not_expire() -> None:
+    alice = in_state(State.CONFIRMED, Side.REQUESTER)
+    alice.expire(A.id)
+    assert alice.talks[A.id].state is State.CONFIRMED
+
+
 def test_an_accept_of_an_offer_it_never_saw_waits() -> None:
     assert thread(Side.VENDOR).add(YES, NOW).early
 

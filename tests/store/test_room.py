@@ -253,8 +253,8 @@ async def wait_stored(neighbour: Neighbour, sort: str) -> None:
     await wait_until(neighbour, is_there)
 
 
-OURS_TABLES = """meta wishes boxes threads messages outbox deposits inboxes answered holds takers disclosures peers
-    tallies hooks hook_sends hook_seen"""
+OURS_TABLES = """meta wishes boxes threads messages expired outbox deposits inboxes answered holds takers disclosures
+    peers tallies hooks hook_sends hook_seen"""
 
 
 def test_every_table_is_ours_or_in_the_eviction_order() -> None:

@@ -336,3 +336,50 @@ async def test_a_shop_that_starts_a_year_ahead_keeps_its_word(clock: MockClock) 
         await wait_until(bob, lambda node: node.clock.is_certain, 60)
         await alice.desk.accept(offer["id"], CONTACT, None, [], 0)
         await wait_state(alice, offer["id"], "confirmed", 600)
+
+
+@pytest.mark.parametrize("starts_again", [False, True])
+async def test_what_lapsed_by_a_fast_clock_does_not_come_back(starts_again: bool, clock: MockClock) -> None:
+    """Alice's clock is 100 s fast, and Bob is away: her accept lapses, and she is told. Her clock is set right, and it
+    is a minute before that hour again; Bob comes, and confirms. No: it has lapsed, on both sides, and after a start."""
+    async with open_town() as town:
+        await town.open("Market", meeting=True)
+        alice, bob = await town.open("Alice", skew=100), await town.open("Bob", catalogue=car_hire())
+        intent = await ask_for_a_day(alice)
+        (offer,) = (await wait_offers(alice, intent, 1))["offers"]
+        await wait_settled(bob)
+        await bob.crash()
+        await alice.desk.accept(offer["id"], CONTACT, None, [], 0, answer_within=300)
+        await wait_state(alice, offer["id"], "lapsed", 310)
+        assert alice.clock is not None
+        alice.clock.skew = 0
+        if starts_again:
+            await alice.crash()
+            await alice.start()
+        await bob.start()
+        await wait_state(bob, offer["id"], "lapsed", 60)
+        for _ in range(2):
+            assert (await alice.desk.show(offer["id"]))["offer"]["state"] == "lapsed"
+            states = [event["state"] for event in await events_of(alice, "offer.state")]
+            assert states == ["accepted", "lapsed"]
+            await alice.crash()
+            await alice.start()
+
+
+async def test_what_expires_while_its_people_sleep_is_told_when_they_wake(clock: MockClock) -> None:
+    """Both are off while an offer runs out. Each reads of it once at the next start, and not again."""
+    async with open_town() as town:
+        await town.open("Market", meeting=True)
+        alice, bob = await town.open("Alice"), await town.open("Bob", catalogue=car_hire())
+        intent = await ask_for_a_day(alice)
+        (offer,) = (await wait_offers(alice, intent, 1))["offers"]
+        await wait_settled(bob)
+        for _ in range(2):
+            for one in (alice, bob):
+                await one.stop()
+            await trio.sleep(1.1 * DAY)
+            for one in (alice, bob):
+                await one.start()
+            for one in (alice, bob):
+                await wait_state(one, offer["id"], "void", 1.2 * SURE_AFTER)
+                assert [event["state"] for event in await events_of(one, "offer.state")] == ["void"]
