@@ -10,6 +10,7 @@ from node.network.memory_link import MemoryStream
 from node.trouble import Trouble
 from protocol import letter
 from protocol.codec import encode
+from protocol.exchange import Side
 from tests.driver import (
     SKIING,
     by_hand,
@@ -117,6 +118,7 @@ async def test_keys_are_deleted_a_day_after_the_end(clock: MockClock) -> None:
             for live in side.node.threads:
                 assert live.end.keys is None
                 assert side.node.threads.end(live.end.box) is None
+            assert not any(side.node.threads.awake(one) for one in Side)
         assert (await alice.store.peek(lambda tx: tx.wishes()))[0].secret is None
         for side in (alice, bob):
             await side.crash()
@@ -124,6 +126,7 @@ async def test_keys_are_deleted_a_day_after_the_end(clock: MockClock) -> None:
             assert (await side.desk.show(contract))["contract"]["state"] == "confirmed"
         await trio.sleep(60)
         assert (await alice.store.peek(lambda tx: tx.wishes()))[0].secret is None
+        assert not any(side.node.threads.awake(one) for side in (alice, bob) for one in Side)
 
 
 async def test_what_comes_after_the_keys_is_not_repeated_every_few_seconds(clock: MockClock) -> None:
