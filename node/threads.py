@@ -194,6 +194,7 @@ class Threads:
         for live in self.of_root(end.root):
             if live.end.box == end.box:
                 live.end = replace(live.end, keys=None)
+                self.lay_to_rest(live)
 
     def get(self, id: bytes) -> LiveThread | None:
         return self._by_id.get(id)
@@ -216,6 +217,7 @@ class Threads:
     def add(self, live: LiveThread) -> LiveThread:
         self._by_id[live.id] = self._awake[live.side][live.id] = live
         self._by_root.setdefault(live.root, []).append(live)
+        self.lay_to_rest(live)
         return live
 
     def remove(self, live: LiveThread) -> None:
