@@ -117,7 +117,7 @@ class Meshes:
         if not self._neighbours.may_mesh(peer, now):
             return "low_score"
         if len(topic.mesh) >= self._params.d_high and not peer.outbound and not self._is_better(topic, peer, now):
-            if not (self._lags(topic) and peer in topic.bringers and self._make_room(topic, now)):
+            if not (self._lags(topic) and peer in topic.bringers and self._make_room(topic, peer, now)):
                 return "full"
         return None if self.has_room(topic, peer) else "subnet"
 
@@ -237,10 +237,13 @@ class Meshes:
             fresh = [
                 peer
                 for peer in topic.bringers
-                if peer not in topic.mesh and topic.name in peer.topics and self.may_graft(peer, topic.name, now)
+                if peer not in topic.mesh
+                and topic.name in peer.topics
+                and self.may_graft(peer, topic.name, now)
+                and self.has_room(topic, peer)
             ]
             for peer in draw(fresh, self._params.opportunistic_peers, self._rng):
-                if len(topic.mesh) < self._params.d_high or self._make_room(topic, now):
+                if len(topic.mesh) < self._params.d_high or self._make_room(topic, peer, now):
                     self._counts["graft.lag"] += self.graft(topic, peer, now)
         else:
             topic.silent.clear()
@@ -253,9 +256,11 @@ class Meshes:
             return False
         return topic.lags or (topic.heard >= self._params.lag_messages and 2 * topic.late > topic.heard)
 
-    def _make_room(self, topic: Topic, now: float) -> bool:
-        """One of those who bring nothing goes. Of those we dialled d_out stay, whatever is said: who speaks first and
-        by hearsay alone makes any mesh look late, and must not get all of its places."""
+    def _make_room(self, topic: Topic, comer: Peer, now: float) -> bool:
+        """One of those who bring nothing goes, if that lets the comer in. Of those we dialled d_out stay, whatever is
+        said: who speaks first and by hearsay alone makes any mesh look late, and must not get all of its places."""
+        if not self.has_room(topic, comer):
+            return False
         suspected = topic.silent if topic.lags else topic.mesh
         outbound = sum([peer.outbound for peer in topic.mesh])
         silent = [

@@ -244,6 +244,55 @@ def test_a_mesh_that_keeps_up_is_left_alone(why: str) -> None:
     assert alice.count("graft.full") == 1
 
 
+def full_mesh_and_a_full_subnet() -> Careful:
+    """Twelve with the best of scores, two of them in one subnet, where Mallory lives, too; all but these two brought
+    nothing lately, and Mallory all."""
+    alice = Careful(locate=any_place)
+    for number, peer in enumerate(crowd(12)):
+        alice.meet_at("127.0.1.1" if number < 2 else f"127.0.{number}.1", peer)
+        alice.hear(peer, GRAFT)
+        alice.earn(peer, 10)
+    alice.meet_at("127.0.1.2", "mallory")
+    alice.now += 20
+    alice.beat()
+    assert sorted(alice.router.mesh(TOPIC)) == crowd(12)
+    for number in range(4):
+        hear_late(alice, b"wish %d" % number, "mallory", crowd(12)[:2])
+    return alice
+
+
+def test_nobody_goes_for_who_cannot_come_in() -> None:
+    """A mesh that lags makes room, but not for a peer that asks and whose subnet has had its places."""
+    alice = full_mesh_and_a_full_subnet()
+    alice.hear("mallory", GRAFT)
+    assert sorted(alice.router.mesh(TOPIC)) == crowd(12)
+    assert alice.said("mallory")[-1].prune
+    alice.meet_at("127.0.99.1", "bob")
+    hear_late(alice, b"another", "bob")
+    alice.hear("bob", GRAFT)
+    assert len(alice.router.mesh(TOPIC)) == 12
+    assert "bob" in alice.router.mesh(TOPIC)
+
+
+def test_a_mesh_that_lags_asks_in_who_can_come_in() -> None:
+    """Twenty sybils out of the full subnet answered, and Bob did: nobody goes for them, and one goes for him."""
+    alice = full_mesh_and_a_full_subnet()
+    alice.now += 10
+    alice.beat()
+    assert sorted(alice.router.mesh(TOPIC)) == crowd(12)
+    sybils = [f"sybil{number}" for number in range(20)]
+    for number, peer in enumerate(sybils):
+        alice.meet_at(f"127.0.1.{10 + number}", peer)
+    alice.meet_at("127.0.99.1", "bob")
+    for peer in (*sybils, "bob"):
+        hear_late(alice, peer.encode(), peer, crowd(12)[:2])
+    alice.now += 10
+    alice.beat()
+    assert len(alice.router.mesh(TOPIC)) == 12
+    assert "bob" in alice.router.mesh(TOPIC)
+    assert alice.count("prune.silent") == 1
+
+
 # ------------------------------------------------------------------------------------ below the gossip threshold and on
 
 
