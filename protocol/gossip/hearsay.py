@@ -8,6 +8,7 @@ import random
 
 from ..limits import GOSSIP_ID_BYTES
 from .cache import MessageCache, SeenIds
+from .events import PeerId
 from .mesh import Peer, Topic
 from .neighbours import Neighbours
 from .overlay import Overlay
@@ -27,9 +28,19 @@ class Asked:
         """By the time they are due: RPCs with IHAVE, and ids we asked for because of them."""
 
 
+class Said:
+    """How much hearsay one peer uttered since the last heartbeat. It outlives the link: a new one is no new leave."""
+
+    __slots__ = ("floods", "ihave_rpcs", "iwant_ids")
+
+    def __init__(self) -> None:
+        self.ihave_rpcs = self.iwant_ids = 0
+        self.floods: tuple[str, ...] = ()
+        """What it was blamed for already."""
+
+
 class Hearsay:
     __slots__ = (
-        "_busy",
         "_counts",
         "_late",
         "_neighbours",
@@ -38,6 +49,7 @@ class Hearsay:
         "_prompted",
         "_rejected",
         "_rng",
+        "_said",
         "_seen",
         "asking",
         "cache",
@@ -59,27 +71,30 @@ class Hearsay:
         self._counts = neighbours.counts
         self._seen = seen
         self._rejected = rejected
-        self._busy: dict[Peer, None] = {}  # who said IHAVE or IWANT since the last heartbeat
+        self._said: dict[PeerId, Said] = {}
         self._late: dict[Topic, list[bytes]] = {}  # what this RPC brought because we asked
         self._prompted: list[float] = []  # when we said IHAVE at once, in the last interval
         self.asking: dict[Peer, Asked] = {}
         """Peers we wait for. Most of the time there are none."""
         self.cache = MessageCache(params.history_length, params.history_gossip, params.cache_bytes)
 
-    def forget(self, peer: Peer) -> None:
-        """The peer is down."""
-        self.asking.pop(peer, None)
-        self._busy.pop(peer, None)
+    def forget(self, peer: Peer, now: float) -> None:
+        """The peer goes down. What was due is settled as at a heartbeat. What was not is nobody's fault: links of
+        honest peers break, too, and they do not know after it what they were asked before."""
+        asked = self.asking.pop(peer, None)
+        if asked is not None:
+            self._settle(peer, asked, now)
 
     def hear_ihave(self, peer: Peer, entries: tuple[IHave, ...], now: float) -> None:
         """Ask for what we do not know, whoever else was asked for it: one of them may be lying."""
         if not self._neighbours.may_gossip(peer, now):
             self._counts["ihave.low_score"] += 1
             return
-        self._busy[peer] = None
-        peer.ihave_rpcs += 1
-        if peer.ihave_rpcs > self._params.max_ihave_rpcs:
+        said = self._said_by(peer)
+        said.ihave_rpcs += 1
+        if said.ihave_rpcs > self._params.max_ihave_rpcs:
             self._counts["ihave.over_cap"] += 1
+            self._blame_flood(peer, said, "ihave", now)
             return
         self._counts["ihave.received"] += 1
         asked = self.asking.get(peer) or Asked()
@@ -111,11 +126,12 @@ class Hearsay:
             self._counts["iwant.low_score"] += 1
             return
         self._counts["iwant.received"] += 1
-        self._busy[peer] = None
-        room = max(0, self._params.max_iwant_ids - peer.iwant_ids)
-        peer.iwant_ids += len(ids)
+        said = self._said_by(peer)
+        room = max(0, self._params.max_iwant_ids - said.iwant_ids)
+        said.iwant_ids += len(ids)
         if len(ids) > room:
             self._counts["iwant.flood"] += len(ids) - room
+            self._blame_flood(peer, said, "iwant", now)
         for mid in ids[:room]:
             message = self.cache.get(mid)
             if message is None:
@@ -125,8 +141,8 @@ class Hearsay:
                 message.served = {}
             served = message.served.get(peer.id, 0)
             if served >= self._params.max_served:
-                peer.iwant_repeats += 1
                 self._counts["iwant.over_served"] += 1
+                self._blame_flood(peer, said, "repeats", now)
             elif self._neighbours.send_forwarded(peer, message.wire):
                 message.served[peer.id] = served + 1
                 self._counts["iwant.served"] += 1
@@ -134,52 +150,57 @@ class Hearsay:
     @property
     def is_busy(self) -> bool:
         """Something is spoken about, waited for, or to be judged at the next heartbeat."""
-        return bool(len(self.cache) or self.asking or self._busy)
+        return bool(len(self.cache) or self.asking or self._said)
 
     def beat(self, now: float) -> None:
         """A heartbeat: settle what was promised, speak about what is new, grow older."""
-        if self._busy:
-            self._judge_floods(now)
+        self._said.clear()
         if self.asking:
             self._settle_promises(now)
         self._tell(now)
         self.cache.shift()
 
-    def _judge_floods(self, now: float) -> None:
-        """One point a heartbeat for each kind: no honest peer says IHAVE in more RPCs than the cap, asks for more ids
-        than there can be, or for one message a fourth time."""
-        params = self._params
-        for peer in self._busy:
-            floods = (peer.ihave_rpcs > params.max_ihave_rpcs) + (peer.iwant_ids > params.max_iwant_ids)
-            self._neighbours.blame(peer, floods + (peer.iwant_repeats > 0), now)
-            peer.ihave_rpcs = peer.iwant_ids = peer.iwant_repeats = 0
-        self._busy.clear()
+    def _said_by(self, peer: Peer) -> Said:
+        said = self._said.get(peer.id)
+        if said is None:
+            said = self._said[peer.id] = Said()
+        return said
+
+    def _blame_flood(self, peer: Peer, said: Said, kind: str, now: float) -> None:
+        """One point a heartbeat for each kind, at once: no honest peer says IHAVE in more RPCs than the cap, asks for
+        more ids than there can be, or for one message a fourth time."""
+        if kind not in said.floods:
+            said.floods += (kind,)
+            self._neighbours.blame(peer, 1.0, now)
 
     def _knows(self, mid: bytes) -> bool:
         return mid in self._seen or mid in self._rejected
 
     def _settle_promises(self, now: float) -> None:
         for peer, asked in list(self.asking.items()):
-            broken: dict[float, int] = {}
-            overdue = []
-            for mid, due in asked.ids.items():
-                if due > now:
-                    break
-                overdue.append((mid, due))
-            for mid, due in overdue:
-                del asked.ids[mid]
-                if peer.awake and peer.outbox.withdraw_iwant(mid):
-                    self._counts["dropped.iwant"] += 1  # it still waits here: not the peer's promise that broke
-                elif not self._knows(mid):
-                    peer.broken_promises += 1
-                    broken[due] = broken.get(due, 0) + 1
-                    self._counts["promise.broken"] += 1
-            for due in [due for due in asked.promises if due <= now]:
-                rpcs, promised = asked.promises.pop(due)
-                # The specification follows one id of each IHAVE, drawn by lot; this is what the lot comes to.
-                self._neighbours.blame(peer, rpcs * broken.get(due, 0) / promised, now)
+            self._settle(peer, asked, now)
             if not asked.ids and not asked.promises:
                 del self.asking[peer]
+
+    def _settle(self, peer: Peer, asked: Asked, now: float) -> None:
+        broken: dict[float, int] = {}
+        overdue = []
+        for mid, due in asked.ids.items():
+            if due > now:
+                break
+            overdue.append((mid, due))
+        for mid, due in overdue:
+            del asked.ids[mid]
+            if peer.awake and peer.outbox.withdraw_iwant(mid):
+                self._counts["dropped.iwant"] += 1  # it still waits here: not the peer's promise that broke
+            elif not self._knows(mid):
+                peer.broken_promises += 1
+                broken[due] = broken.get(due, 0) + 1
+                self._counts["promise.broken"] += 1
+        for due in [due for due in asked.promises if due <= now]:
+            rpcs, promised = asked.promises.pop(due)
+            # The specification follows one id of each IHAVE, drawn by lot; this is what the lot comes to.
+            self._neighbours.blame(peer, rpcs * broken.get(due, 0) / promised, now)
 
     def came_late(self, topic: Topic, mid: bytes) -> None:
         """A message was new although we had to ask for it: the mesh should have brought it before."""

@@ -48,9 +48,6 @@ class Peer:
         "first",
         "id",
         "ignored",
-        "ihave_rpcs",
-        "iwant_ids",
-        "iwant_repeats",
         "outbound",
         "over_share",
         "refused_rpcs",
@@ -94,7 +91,6 @@ class Peer:
         self.wake = Wake(peer_id)
         self.awake = False
         """The driver was told and has not emptied the outbox since. False: nothing waits."""
-        self.ihave_rpcs = self.iwant_ids = self.iwant_repeats = 0  # since the last heartbeat
         self.first = self.duplicates = self.ignored = self.rejected = self.over_share = 0
         self.refused_rpcs = self.broken_promises = self.early_grafts = 0
 

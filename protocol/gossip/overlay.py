@@ -94,11 +94,8 @@ class Overlay:
         for name in self.topics:
             self._neighbours.announce(peer, name, True)
 
-    def peer_down(self, peer_id: PeerId, now: float) -> Peer | None:
-        peer = self._neighbours.peers.pop(peer_id, None)
-        if peer is None:
-            self._neighbours.counts["unknown_peer"] += 1
-            return None
+    def peer_down(self, peer: Peer, now: float) -> None:
+        del self._neighbours.peers[peer.id]
         for name in peer.topics:
             self.unsubscribe(peer, name, now)
         for topic in self.topics.values():
@@ -107,7 +104,6 @@ class Overlay:
         self.shares.leave(peer.share)
         self.watch.went(peer)
         self._neighbours.scores.went(peer.standing, now)
-        return peer
 
     def _weight(self, static: bool, outbound: bool) -> float:
         if static:

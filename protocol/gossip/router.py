@@ -149,9 +149,12 @@ class Router:
         self._rejected.sweep(now)
 
     def _on_peer_down(self, peer_id: PeerId, now: float) -> None:
-        peer = self._overlay.peer_down(peer_id, now)
-        if peer is not None:
-            self._hearsay.forget(peer)
+        peer = self._peers.get(peer_id)
+        if peer is None:
+            self._counts["unknown_peer"] += 1
+            return
+        self._hearsay.forget(peer, now)  # first: what it is blamed for, it takes along
+        self._overlay.peer_down(peer, now)
 
     def next_rpc(self, peer: PeerId) -> bytes | None:
         """The next RPC for a peer, without its length; at most Params.max_rpc_bytes. None: nothing waits, or the peer

@@ -813,7 +813,8 @@ def test_ihave_is_capped_per_heartbeat_and_per_peer() -> None:
     assert len(alice.said("mallory")) == 1, "after the heartbeat, and what she owes being settled, she is heard again"
 
 
-def test_what_a_peer_owes_is_forgotten_when_it_goes() -> None:
+def test_what_a_peer_owes_and_is_not_due_is_forgotten_when_it_goes() -> None:
+    """Bob's link broke. On the next he does not know what he was asked, and nobody blames him."""
     alice = Alice()
     alice.meet("bob")
     alice.hear("bob", ihave(message_id(TOPIC, b"wish")))

@@ -481,6 +481,47 @@ def test_floods_of_ihave_and_iwant_cost_a_point_a_heartbeat() -> None:
     assert score.behaviour > -11, "asking for one message again and again is the only thing he did"
 
 
+def test_a_new_link_is_no_new_leave_to_flood() -> None:
+    """Mallory and Bob hang up before the heartbeat and come again, over and over. She says more than anybody may, in
+    each life or in several, and it is held against her; he says as much as he may."""
+    alice = Alice(params=Params(max_iwant_ids=50))
+    mid = message_id(TOPIC, b"wish")
+    for life in range(6):
+        alice.now += 1.0
+        alice.meet("bob", "noisy", "greedy", "patient")
+        alice.hear("bob", ihave(mid))
+        for _ in range(11):
+            alice.hear("noisy", ihave(mid))
+        alice.hear("greedy", iwant(*[bytes([life, item]) + bytes(18) for item in range(60)]))
+        for half in range(2):
+            for _ in range(6):
+                alice.hear("patient", ihave(mid))
+            if not half:
+                alice.router.handle(PeerDown("patient"), alice.now)
+                alice.meet("patient")
+        for peer in ("bob", "noisy", "greedy", "patient"):
+            alice.router.handle(PeerDown(peer), alice.now)
+        alice.beat(0.0)
+    alice.meet("bob", "noisy", "greedy", "patient")
+    for peer in ("noisy", "greedy", "patient"):
+        assert points(alice, peer) == pytest.approx(-10 * 4**2, rel=0.05), peer
+    assert points(alice, "bob") == 0
+
+
+def test_a_promise_is_due_though_its_author_hangs_up() -> None:
+    """Three seconds after she was asked for what she says she has, and before Alice's next look, Mallory leaves."""
+    alice = Alice()
+    for life in range(6):
+        alice.meet("mallory")
+        alice.hear("mallory", ihave(message_id(TOPIC, b"%d" % life)))
+        alice.said("mallory")
+        alice.now += 3.5
+        alice.router.handle(PeerDown("mallory"), alice.now)
+    alice.meet("mallory")
+    assert alice.count("promise.broken") == 6
+    assert points(alice, "mallory") < -100
+
+
 def test_rpcs_that_no_implementation_sends_cost_a_point_each() -> None:
     alice = Alice()
     alice.meet("mallory")
