@@ -64,3 +64,34 @@ async def test_a_damaged_home_still_starts(table: str, damage: str, clock: MockC
         assert bob.is_up
         alice.clock.asleep = 0
         assert again != intent
+
+
+async def test_one_changed_byte_costs_one_message(clock: MockClock) -> None:
+    """In what Bob confirmed: Alice's node does not believe it, and all else is there. In the signature of her own wish:
+    it is not said again, for who hears it would blame her."""
+    async with open_town() as town:
+        await town.open("Market", meeting=True)
+        alice, bob = await town.open("Alice"), await town.open("Bob", catalogue=car_hire())
+        intent = (await alice.desk.ask(SKIING, 10))["intent"]["id"]
+        (offer,) = (await wait_offers(alice, intent, 1))["offers"]
+        kept = (await alice.desk.ask({**SKIING, "title": "Another"}, 10))["intent"]["id"]
+        await alice.desk.accept(offer["id"], "alice@example.org", None, [], 20)
+        await wait_state(alice, offer["id"], "confirmed", 60)
+        await alice.crash()
+        await bob.crash()
+
+        def change(tx: Tx, kind: str, root: str, at: int) -> None:
+            (stored,) = [one for one in tx.messages(bytes.fromhex(root)) if one.kind == kind]
+            frame = bytearray(stored.frame)
+            frame[at] ^= 1
+            told = {"frame": bytes(frame), "n": stored.n}
+            tx._db.execute(sqlalchemy.text("UPDATE messages SET frame = :frame WHERE n = :n"), told)
+
+        await alice.store.peek(lambda tx: change(tx, "confirm", intent, -1))
+        await alice.store.peek(lambda tx: change(tx, "intent", kept, 50))
+        await alice.start()
+        assert [wish["id"] for wish in await alice.desk.wishes()] == [intent]
+        assert (await alice.desk.show(offer["id"]))["offer"]["state"] != "confirmed"
+        await bob.start()
+        await trio.sleep(60)
+        assert bob.node.delivery.unsettled == 0

@@ -17,6 +17,7 @@ from protocol.envelope import (
     open_frame,
     read_frame,
     read_item,
+    recall_frame,
     seal,
     sign,
     unseal,
@@ -52,6 +53,22 @@ def test_every_single_bit_of_a_frame_matters() -> None:
         flipped[at // 8] ^= 1 << at % 8
         with pytest.raises(Refused):
             open_frame(bytes(flipped), Realm.GOSSIP, NET)
+
+
+def test_what_was_kept_is_recalled_unless_a_bit_of_it_changed() -> None:
+    """But for the signature: it says nothing new about what had verified."""
+    kept = open_frame(FRAME, Realm.GOSSIP, NET)
+    assert recall_frame(FRAME, kept.id, Realm.GOSSIP, NET) == kept
+    signature = range(37, 101)
+    for at in range(len(FRAME) * 8):
+        flipped = bytearray(FRAME)
+        flipped[at // 8] ^= 1 << at % 8
+        if at // 8 in signature:
+            assert recall_frame(bytes(flipped), kept.id, Realm.GOSSIP, NET).fields == kept.fields
+        else:
+            with pytest.raises(Refused):
+                recall_frame(bytes(flipped), kept.id, Realm.GOSSIP, NET)
+    assert refusal(recall_frame, FRAME, kept.id, Realm.GOSSIP, "main") is Reason.NET
 
 
 def test_peeking_believes_nothing() -> None:
