@@ -57,7 +57,7 @@ from .network.seam import (
     Stream,
     Worth,
 )
-from .policy import ip_of
+from .policy import Shares, ip_of
 from .trail import Trail
 
 if TYPE_CHECKING:
@@ -69,8 +69,16 @@ HEARD_QUEUE = 10_000
 """Accepted frames waiting to be stored and looked at. When it is full they stay on the board, and catch-up of others
 is not harmed; the roles of this node miss them, which is counted."""
 
-RPCS_AT_ONCE = 32
-"""Of one stream, before others of this node have their turn: tiny ones are thousands in 64 KiB."""
+WORK_AT_ONCE = 64
+"""Read of one stream before others of this node have their turn: RPCs and their entries (Router.work). Tiny ones are
+thousands in 64 KiB."""
+
+WORK_A_SECOND = 5_000
+WORK_SAVED = 10_000
+"""Read of one peer, over all its streams and links. Who says more waits, unread, and nobody else does. An honest peer
+at its busiest brings all that we judge, 1,000 messages a second (Params.max_judged_per_second), each in an RPC of its
+own: 2,000. It has twice that, 1,000 for whatever else it says, and five seconds of it at once after its link stood
+still. An RPC that says nothing costs 5 us to read: so a peer can have a fortieth of a core, and no more."""
 
 ALARM_SLACK = 60.0
 """Seconds an alarm is shown beyond the time at which it would have been said again."""
@@ -113,6 +121,8 @@ class Gossip:
         self._writers: dict[PeerId, trio.CancelScope] = {}
         self._speaking: Counter[PeerId] = Counter()
         """Gossip streams open towards us."""
+        self._reading = Shares(WORK_A_SECOND, WORK_SAVED)
+        """What of each peer we have time to read."""
         self._subscribed = trio.Event()
         self._stirred = trio.Event()
         """Set by whatever may give the next heartbeat something to do."""
@@ -312,7 +322,8 @@ class Gossip:
 
     async def _hear_rpcs(self, stream: Stream) -> None:
         peer = stream.peer
-        deframer, handled = Deframer(MAX_RPC), 0
+        deframer, work = Deframer(MAX_RPC), 0
+        await self._rest(peer, work)  # a new stream is no way around what the last one cost
         while data := await stream.receive_some():
             try:
                 rpcs = deframer.feed(data)
@@ -321,10 +332,19 @@ class Gossip:
                 await stream.reset()
                 return
             for rpc in rpcs:
+                before = self._router.work
                 self._handle(RpcReceived(peer, rpc))
-                handled += 1
-                if handled % RPCS_AT_ONCE == 0:
-                    await trio.lowlevel.checkpoint()
+                work += self._router.work - before
+                if work >= WORK_AT_ONCE:
+                    await self._rest(peer, work)
+                    work = 0
+
+    async def _rest(self, peer: PeerId, work: int) -> None:
+        """So much was read of a peer: it is the turn of others, and what else it says waits until that is within its
+        share."""
+        seconds = self._reading.charge(peer, self._clock.steady(), work)
+        self.counters["rests"] += seconds > 0
+        await trio.sleep(seconds)
 
     # ------------------------------------------------------------------------------------------------- the router
 

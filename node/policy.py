@@ -25,13 +25,26 @@ class Shares:
 
     def take(self, peer: str, now: float, cost: float = 1.0) -> bool:
         """True if this peer is within its share; counts against it."""
-        level, then = self._levels.pop(peer, (self._burst, now))
-        level = min(self._burst, level + (now - then) * self._rate)
+        level = self._level(peer, now)
         allowed = level >= cost
-        self._levels[peer] = (level - cost if allowed else level, now)
+        self._keep(peer, level - cost if allowed else level, now)
+        return allowed
+
+    def charge(self, peer: str, now: float, cost: float) -> float:
+        """For what was done already: counts against the share of this peer, and gives the seconds until it is out of
+        debt."""
+        level = self._level(peer, now) - cost
+        self._keep(peer, level, now)
+        return max(0.0, -level / self._rate)
+
+    def _level(self, peer: str, now: float) -> float:
+        level, then = self._levels.pop(peer, (self._burst, now))
+        return min(self._burst, level + (now - then) * self._rate)
+
+    def _keep(self, peer: str, level: float, now: float) -> None:
+        self._levels[peer] = (level, now)
         while len(self._levels) > self._most:
             self._levels.pop(next(iter(self._levels)))  # the one not heard for longest
-        return allowed
 
 
 @dataclass(slots=True)

@@ -80,6 +80,7 @@ class Router:
         "_seen",
         "_shares",
         "_topics",
+        "work",
     )
 
     def __init__(
@@ -112,6 +113,9 @@ class Router:
         self._counts = self._neighbours.counts
         self._cache = self._hearsay.cache
         self._asking = self._hearsay.asking
+        self.work = 0
+        """RPCs received and what was in them, message by message and topic by topic: what reading them costs, whatever
+        they say and whoever it is. What is judged or asked for has limits of its own, apart from this."""
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """What is to be done about `event`, which happened at `now` (seconds, monotonic, never going back).
@@ -273,6 +277,7 @@ class Router:
     # --------------------------------------------------------------------------------------------------- receiving
 
     def _on_rpc(self, peer_id: PeerId, data: bytes, now: float) -> None:
+        self.work += 1
         peer = self._peers.get(peer_id)
         if peer is None:
             self._counts["unknown_peer"] += 1
@@ -289,6 +294,7 @@ class Router:
             self._neighbours.effects.append(Misbehaved(peer_id, refused.reason, refused.detail))
             return
         self._counts["rpc.received"] += 1
+        self.work += len(rpc.subscriptions) + len(rpc.messages) + len(rpc.ihave) + len(rpc.graft) + len(rpc.prune)
         for subscribe, name in rpc.subscriptions:
             if not self._overlay.is_ours(name):
                 self._counts["subscription.foreign"] += 1

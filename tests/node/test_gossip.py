@@ -5,17 +5,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 import trio
 from trio.testing import MockClock
 
 from node.clock import VirtualClock
-from node.gossip import RPCS_AT_ONCE, Gossip
+from node.gossip import WORK_A_SECOND, WORK_AT_ONCE, WORK_SAVED, Gossip
 from node.network.memory import Conditions, MemoryWorld
 from node.network.seam import LinkDown, Network
 from protocol.board import Board, Heard
 from protocol.framing import frame_with_length
 from protocol.gossip import MESHSUB_1_1
-from protocol.gossip.rpc import encode_subscription
+from protocol.gossip.rpc import encode_publish, encode_subscription
 from tests.adversary.mallory import Mallory, drop_all
 from tests.driver import NET
 
@@ -102,7 +103,7 @@ async def test_a_link_of_our_own_choosing_counts_as_one_however_late(clock: Mock
 async def test_tiny_rpcs_do_not_keep_others_waiting(clock: MockClock) -> None:
     """Mallory sends hundreds of RPCs in one read. Whatever else runs in this process has its turn after a few."""
     world = MemoryWorld()
-    tiny, count = frame_with_length(encode_subscription("x", False)), 3_000
+    tiny, count = frame_with_length(b""), 3_000
     async with (
         open_gossip(world, "alice") as (alice, hers),
         world.open_network("mallory") as network,
@@ -120,5 +121,70 @@ async def test_tiny_rpcs_do_not_keep_others_waiting(clock: MockClock) -> None:
             if seen >= before + count:
                 break
         assert seen >= before + count
-        assert most <= 2 * RPCS_AT_ONCE, "tasks take turns in any order: between two of ours lie at most two of theirs"
+        assert most <= 2 * WORK_AT_ONCE, "tasks take turns in any order: between two of ours lie at most two of theirs"
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("is_new_link", [False, True], ids=["one link", "always a new one"])
+@pytest.mark.parametrize(
+    "rpc", [b"", encode_subscription("x", True), b"\x12\x00" * 500], ids=["empty", "foreign", "messages of nothing"]
+)
+async def test_who_says_nothing_without_end_waits_and_nobody_else_does(
+    clock: MockClock, rpc: bytes, is_new_link: bool
+) -> None:
+    """Mallory says nothing, as fast as she can. Alice reads so much of it a second, whatever link it comes by. Bob is
+    heard at once meanwhile, and nobody is blamed: who says nothing does nothing wrong."""
+    world = MemoryWorld()
+    item = frame_with_length(rpc)
+    count = 50_000 // len(item)
+    async with (
+        open_gossip(world, "alice") as (alice, hers),
+        world.open_network("bob") as honest,
+        world.open_network("mallory") as network,
+        trio.open_nursery() as nursery,
+    ):
+        mallory, bob = Mallory(network, nursery, drop_all), Mallory(honest, nursery, drop_all)
+        peer = await mallory.befriend(alice.addresses[0])
+        await trio.sleep(1)
+        counts: Any = hers._router._counts
+        began = trio.current_time()
+        for _ in range(6):
+            before = counts["rpc.received"]
+            await mallory.streams[peer].send_all(item * count)
+            while counts["rpc.received"] < before + count:  # noqa: ASYNC110 - a counter tells nobody
+                await trio.sleep(0.1)
+            if is_new_link:
+                await network.hang_up(peer)
+                await network.dial(alice.addresses[0])
+                mallory.streams[peer] = await network.open_stream(peer, MESHSUB_1_1)
+        entries = max(1, rpc.count(b"\x12\x00")) if rpc else 0
+        work = count * (1 + entries)
+        assert trio.current_time() - began >= (6 * work - WORK_SAVED) / WORK_A_SECOND - 1
+        await mallory.streams[peer].send_all(item * count)
+        with trio.fail_after(0.5):
+            await bob.befriend(alice.addresses[0])
+            while honest.peer_id not in hers.subscribers(DIVISION):  # noqa: ASYNC110 - of anybody, not of him
+                await trio.sleep(0.1)
+        assert hers.counters["rests"] > 0
+        assert all(score.total >= 0 for score in hers._router.scores(trio.current_time()).values())
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_honest_neighbour_at_its_busiest_never_waits(clock: MockClock) -> None:
+    """Bob brings a thousand messages a second, all that Alice judges, each in an RPC of its own; after a stall those of
+    three seconds come at once."""
+    world = MemoryWorld()
+    async with (
+        open_gossip(world, "alice") as (alice, hers),
+        world.open_network("bob") as network,
+        trio.open_nursery() as nursery,
+    ):
+        bob = Mallory(network, nursery, drop_all)
+        peer = await bob.befriend(alice.addresses[0])
+        for second in range(20):
+            count = {9: 0, 10: 0, 11: 3_000}.get(second, 1_000)
+            await bob.say(peer, *[encode_publish("x", b"%d" % number) for number in range(count)])
+            await trio.sleep(1)
+        assert hers._router.work >= 2 * 20_000
+        assert hers.counters["rests"] == 0
         nursery.cancel_scope.cancel()
