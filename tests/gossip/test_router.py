@@ -113,6 +113,17 @@ def test_a_new_peer_is_told_what_we_carry_and_grafted_when_it_carries_it_too() -
     assert alice.router.mesh(TOPIC) == ("bob",)
 
 
+def test_a_new_peer_is_told_all_that_we_carry() -> None:
+    alice = Alice()
+    alice.router.handle(Join(OTHER), 0.0)
+    alice.router.handle(PeerUp("bob", False), 0.0)
+    assert alice.said("bob") == [Rpc(subscriptions=(Subscription(True, TOPIC), Subscription(True, OTHER)))]
+    alice.router.handle(Leave(OTHER), 0.0)
+    alice.router.handle(PeerUp("carol", False), 0.0)
+    assert alice.said("bob") == [Rpc(subscriptions=(Subscription(False, OTHER),))]
+    assert alice.said("carol") == [Rpc(subscriptions=(Subscription(True, TOPIC),))]
+
+
 def test_wake_is_said_once_until_the_queue_was_emptied() -> None:
     alice = Alice()
     alice.meet("bob")
@@ -861,6 +872,26 @@ def test_a_message_is_given_to_one_peer_three_times_and_no_more() -> None:
         alice.said("bob")
     alice.hear("bob", iwant(mid))
     assert alice.said("bob") == [], "after six heartbeats it is gone"
+
+
+def test_a_message_is_spoken_about_for_three_heartbeats_and_given_for_six() -> None:
+    """Each heartbeat a newcomer is told of what is spoken about, and Bob asks for what can be had."""
+    alice = Alice()
+    alice.meet("bob")
+    mid = message_id(TOPIC, b"wish")
+    alice.router.handle(Forward(TOPIC, b"wish"), alice.now)
+    alice.said("bob")
+    told: list[bool] = []
+    given: list[bool] = []
+    for newcomer in crowd(8):
+        alice.meet(newcomer)
+        alice.beat()
+        told.append(alice.said(newcomer) == [Rpc(ihave=(IHave(TOPIC, (mid,)),))])
+        alice.meet(f"{newcomer} asks")
+        alice.hear(f"{newcomer} asks", iwant(mid))
+        given.append(alice.said(f"{newcomer} asks") == [Rpc(messages=(Message(TOPIC, b"wish", False),))])
+    assert told == [True] * 3 + [False] * 5
+    assert given == [True] * 5 + [False] * 3, "the sixth heartbeat takes it"
 
 
 def test_ids_are_forgotten_after_a_while_and_then_judged_afresh() -> None:

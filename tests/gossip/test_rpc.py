@@ -37,7 +37,8 @@ TOPIC = "t/é"  # three characters, four bytes
 
 
 def test_an_rpc_written_by_hand_is_read() -> None:
-    """The numbers of the fields are those of the specification: this RPC was put together from it by hand."""
+    """The numbers of the fields are those of the specification: this RPC was put together from it by hand. The peers
+    that a PRUNE offers are not read (PX)."""
     data = bytes.fromhex(
         "0a05 0801 1201 61"  # subscriptions { subscribe: true, topicid: "a" }
         "0a03 1201 62"  # subscriptions { topicid: "b" }
