@@ -5,8 +5,9 @@ Both forget by age and are bounded whatever comes in.
 
 
 class SeenIds:
-    """A set of ids that forgets. Each is known for at least `ttl` seconds and less than twice that, unless more than
-    `maximum` come in: then the older half is forgotten early, and `early` counts how often that happened.
+    """A set of ids that forgets. Each is known for at least `ttl` seconds, and for less than twice that plus what two
+    sweeps were late; unless more than `maximum` come in: then the older half is forgotten early, and `early` counts how
+    often that happened.
 
     Two generations instead of a time per id: half the memory, and forgetting costs nothing.
     """

@@ -103,7 +103,7 @@ class Scores:
         self._rules: dict[str, _Rules | None] = {}
         every = [*params.topics.values(), *([params.default_topic] if params.default_topic else [])]
         self.counts_copies = self.on and any(topic.mesh_weight or topic.failure_weight for topic in every)
-        """P3 is in use somewhere: `copy` wants to be told of duplicates."""
+        """P3 is in use somewhere: `brought_copy` wants to be told of duplicates."""
         self._window = max([topic.mesh_window for topic in every], default=0.0)
         self._hosts: dict[str, dict[Standing, None]] = {}
         self._near: dict[bytes, tuple[float, set[PeerId]]] = {}  # lately accepted, and who has been credited for it
