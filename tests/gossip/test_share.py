@@ -5,7 +5,7 @@ import random
 from protocol.gossip import Deliver, Judgement, Params, PeerUp, Verdict
 from protocol.gossip.share import FairShare, Share
 
-from .test_router import HELLO, Alice, message
+from .alice import HELLO, Alice, message
 from .world import TOPIC
 
 
