@@ -1,9 +1,8 @@
 """What becomes of a node when the network grows: the same messages, ever more nodes, nobody attacks."""
 
-import math
 from typing import Final
 
-from .figures import Figures
+from .figures import MEMORY, SPARE_HOPS, Figures, log_hops
 from .scenarios import Plan
 
 SIZES: Final = (100, 300, 1_000, 3_000, 10_000)
@@ -18,18 +17,10 @@ FLAT: Final = 1.25
 FLAT_IN_THE_WORLD: Final = 1.5
 """The same for all the CPU of the process, by node: looser, for the caches of a computer hold 100 nodes and not 10,000.
 It is missed at 10,000 all the same; README.md says what was tried."""
-MEMORY: Final = 50_000
-"""Bytes a node."""
-_SPARE_HOPS: Final = 2.0
 
 
 def plan_of(nodes: int, rate: float, seed: int) -> Plan:
     return Plan("baseline", nodes, 0, rate=rate, seed=seed, dials=DIALS, time_scale=SECONDS / 60, tapes=TAPES)
-
-
-def log_hops(nodes: int) -> float:
-    """Links to the farthest in a random graph in which everybody tells d - 1 others: log N / log (d - 1)."""
-    return math.log(nodes) / math.log(5)
 
 
 def missed_growth(rows: list[Figures]) -> list[str]:
@@ -39,7 +30,7 @@ def missed_growth(rows: list[Figures]) -> list[str]:
     for row in rows:
         if row.good < 0.99:
             found.append(f"N = {row.honest}: {row.good:.1%} of the messages reached 99% within 10 s")
-        if row.hops_mean > log_hops(row.honest) + _SPARE_HOPS:
+        if row.hops_mean > log_hops(row.honest) + SPARE_HOPS:
             found.append(f"N = {row.honest}: {row.hops_mean:.1f} hops, log N is {log_hops(row.honest):.1f}")
         if row.bytes_per_second > FLAT * least.bytes_per_second:
             found.append(

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from .figures import Figures
+from .figures import Figures, log_hops
 
 _HINT: Final = "plots need matplotlib: pip install 'intentcast[sim]', or --no-plots"
 
@@ -50,7 +50,7 @@ GROWTH_COLUMNS: Final[tuple[_Column, ...]] = (
     ("in 10 s %", lambda f: _part(f.in_time)),
     ("hops mean", lambda f: _plain(f.hops_mean, 2)),
     ("hops most", lambda f: str(f.hops_most)),
-    ("log N / log 5", lambda f: _plain(math.log(f.honest) / math.log(5), 2)),
+    ("log N / log 5", lambda f: _plain(log_hops(f.honest), 2)),
     ("p50 s", lambda f: _plain(f.p50, 2)),
     ("p99 s", lambda f: _plain(f.p99, 2)),
     ("last s", lambda f: _plain(f.slowest, 1)),
@@ -97,7 +97,7 @@ def write_csv(folder: Path, name: str, rows: Sequence[Figures]) -> list[Path]:
                 ],
             )
             for part, columns in (
-                ("moments", ("at", "messages", "in_time", "soon", "p50", "p99")),
+                ("moments", ("at", "messages", "in_time", "soon", "prompt", "p50", "p99")),
                 ("samples", ("at", "mesh", "honest_part", "honest_score", "sybil_score", "bytes_per_second")),
             )
         ],
@@ -174,7 +174,7 @@ def draw_growth(folder: Path, rows: Sequence[Figures]) -> Path:
             [
                 ("mean", [row.hops_mean for row in rows]),
                 ("most", [row.hops_most for row in rows]),
-                ("log N / log 5", [math.log(row.honest) / math.log(5) for row in rows]),
+                ("log N / log 5", [log_hops(row.honest) for row in rows]),
             ],
         ),
         ("latency, s", [("p50", [row.p50 for row in rows]), ("p99", [row.p99 for row in rows])]),
