@@ -14,7 +14,7 @@ class Figure:
     """Empty: no goal, said to be known."""
     reached: bool
     times: float | None = None
-    """What was measured, in goals, if it is time on this machine: the one thing that others on it can spoil."""
+    """What was measured, in goals, if it is seconds on this machine: the one thing that others on it can spoil."""
 
     def is_missed(self, patience: float = 1) -> bool:
         """patience: by how much a goal in time may be missed."""

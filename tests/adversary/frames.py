@@ -147,7 +147,7 @@ def broken_rpcs(rng: random.Random) -> list[bytes]:
 
 
 def subscription_flood(rng: random.Random) -> Iterator[bytes]:
-    """Topics nobody has heard of, ours on and off, and more of ours than anybody carries."""
+    """Topics nobody has heard of, and ours on and off."""
     while True:
         foreign = (f"intentcast/1/{NET}/intent/x{rng.getrandbits(48):x}" for _ in range(200))
         yield b"".join(encode_subscription(topic, True) for topic in foreign) + b"".join(

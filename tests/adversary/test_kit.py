@@ -1,18 +1,33 @@
 """Each behaviour of the kit by itself: that it is seen for what it is, counted by name, and mutes nobody."""
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from node.network.memory import Conditions
+from node.town.town import NEW_YEAR
 from protocol.gossip.rpc import encode_publish, message_id
-from tests.driver import wait_until
+from protocol.message import Message
+from tests.driver import Neighbour, open_town, wait_until
 
 from . import frames, wire_attacks
 from .frames import DIVISION, TOPIC
-from .mallory import open_mallory, open_sybils
+from .mallory import (
+    Behaviour,
+    Mallory,
+    behave,
+    delay,
+    drop_all,
+    drop_victim,
+    duplicate,
+    open_mallory,
+    open_sybils,
+)
 from .town import HonestTown, open_honest_town
 
 EXPECTED = {
@@ -42,6 +57,86 @@ async def test_a_bad_frame_is_refused_by_name(name: str, clock: MockClock) -> No
         assert score is not None
         assert score.total < 0
         assert honest.part(await honest.talk(1, 2)) == 1
+
+
+# ------------------------------------------------------------------------------------------------ bad forwarders
+
+
+class Bridge:
+    """Alice and Bob know nobody but Mallory, who sits between them and forwards as she pleases."""
+
+    def __init__(self, honest: HonestTown, mallory: Mallory) -> None:
+        self.honest = honest
+        self.mallory = mallory
+
+    async def carry(self, wish: Message, seconds: float = 30) -> float | None:
+        """Alice says a wish and Mallory hears it: after how many seconds Bob does. None: not in this time."""
+        alice, bob = self.honest.nodes
+        began = trio.current_time()
+        self.honest.said[wish.id] = alice.name, began
+        assert alice.node.gossip.hear(DIVISION, wish.frame).accepted
+        alice.node.gossip.publish(DIVISION, wish.frame)
+        await wait_until(alice, lambda _node: wish.frame in self.mallory.heard.values())
+        with trio.move_on_after(seconds):
+            while bob.name not in self.honest.heard.get(wish.id, {}):
+                await self.honest.news.wait()
+        return self.honest.heard.get(wish.id, {}).get(bob.name)
+
+
+@asynccontextmanager
+async def open_bridge(behaviour: Behaviour) -> AsyncIterator[Bridge]:
+    async with open_town(conditions=Conditions(delay=0.02)) as town:
+        nodes = [await town.open(name, join=(), divisions=(DIVISION,)) for name in ("Alice", "Bob")]
+        honest = HonestTown(town, nodes, frames.Forger("bridge", nodes[0].node.clock.now()))
+        async with open_mallory(honest.world, behaviour=behaviour) as mallory:
+            for node in nodes:
+                honest.listen(node)
+                await mallory.befriend(node.address)
+                await wait_until(node, lambda node: len(node.gossip.subscribers(DIVISION)) == 1)
+            yield Bridge(honest, mallory)
+
+
+def copies(node: Neighbour) -> int:
+    """What came to it that it had."""
+    return node.node.gossip._router.statistics().counters.get("message.duplicate", 0)
+
+
+async def test_who_behaves_carries_everything_at_once(clock: MockClock) -> None:
+    async with open_bridge(behave) as bridge:
+        took = await bridge.carry(bridge.honest.forger.good())
+        assert took is not None
+        assert took < 0.5
+        assert [copies(node) for node in bridge.honest.nodes] == [0, 0]
+
+
+async def test_who_drops_all_carries_nothing(clock: MockClock) -> None:
+    async with open_bridge(drop_all) as bridge:
+        assert await bridge.carry(bridge.honest.forger.good()) is None
+
+
+async def test_who_drops_a_victims_wish_carries_all_others(clock: MockClock) -> None:
+    """Those said before it, and those after."""
+    forger = frames.Forger("victim", NEW_YEAR)
+    before, victims, after = (forger.good() for _ in range(3))
+    async with open_bridge(drop_victim(victims.author)) as bridge:
+        assert await bridge.carry(before) is not None
+        assert await bridge.carry(victims) is None
+        assert await bridge.carry(after) is not None
+
+
+async def test_who_delays_carries_everything_late(clock: MockClock) -> None:
+    async with open_bridge(delay(5)) as bridge:
+        took = await bridge.carry(bridge.honest.forger.good())
+        assert took is not None
+        assert 5 <= took < 5.5
+
+
+async def test_who_duplicates_says_it_tenfold_and_to_its_author_too(clock: MockClock) -> None:
+    """Bob has one of ten copies already, and Alice all of them."""
+    async with open_bridge(duplicate) as bridge:
+        assert await bridge.carry(bridge.honest.forger.good()) is not None
+        alice, bob = bridge.honest.nodes
+        await wait_until(bob, lambda _node: (copies(alice), copies(bob)) == (10, 9))
 
 
 async def heard_by(honest: HonestTown, frame: bytes, message_id: bytes) -> None:
