@@ -25,8 +25,8 @@ from .figures import Figure
 Attack: TypeAlias = Callable[[], list[Figure]]
 
 PATIENCE = 5
-"""In CI, where others use the machine too, goals in seconds only tell of what has become far too slow: by this factor, and
-by what a second of the processor takes there. Ratios and counts have none."""
+"""In CI, where others use the machine too, goals in seconds only tell of what has become far too slow: by this factor,
+and by what a second of the processor takes there. Ratios and counts have none."""
 
 
 def virtual(attack: Callable[..., Awaitable[list[Figure]]], *args: Any, **more: Any) -> Attack:

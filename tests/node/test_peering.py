@@ -37,8 +37,8 @@ async def test_everybody_gets_links_of_its_own_choosing(clock: MockClock) -> Non
 
 
 async def test_the_market_may_go(clock: MockClock) -> None:
-    """The meeting node is a convenience: after it is gone, a restarted node finds the others by itself. It is at another
-    address now, where nobody can find it, so every link is one that it dialled: from what its store remembers."""
+    """The meeting node is a convenience: after it is gone, a restarted node finds the others by itself. It is at
+    another address now, where nobody finds it, so every link is one that it dialled: from what its store remembers."""
     async with open_town() as town:
         market = await town.open("Market", meeting=True)
         nodes = [await town.open(f"Node {number}") for number in range(5)]
