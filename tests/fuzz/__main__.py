@@ -4,7 +4,8 @@
     scripts/fuzz --guided SECONDS
 
 Prints how many reached each stage. Exits 1 if a rule broke, or if a stage was reached by fewer than 1 in 40.
-Guided by coverage, for so long in all, exits 1 when a reader raised something or hung; 0, with a word, without atheris.
+Guided by coverage, for so long in all, exits 1 when a reader raised something, hung, or was tried with
+fewer than 1,000 inputs; 0, with a word, without atheris.
 """
 
 import argparse

@@ -13,6 +13,9 @@ from .readers import READERS
 
 ROOT = Path(__file__).parents[2]
 
+LEAST = 1_000
+"""Inputs a reader must have been tried with, or nothing was proven. The slowest reads some hundred a second."""
+
 HUNG = 70
 """The exit code of a hunter that found an input which is read for ever."""
 
@@ -31,10 +34,12 @@ class Hunt:
 
     @property
     def survived(self) -> bool:
-        return self.code == 0
+        return self.code == 0 and self.executions >= LEAST
 
     def line(self) -> str:
         word = {0: "nothing raised", HUNG: "HANGS"}.get(self.code, "RAISED")
+        if self.code == 0 and not self.survived:
+            word = f"TOO FEW: at least {LEAST:,}"
         if not self.survived:
             word += f"\n{self.trace}"
         return f"{self.reader:8} {self.executions:10,} executions {self.reached:6,} points reached   {word}"

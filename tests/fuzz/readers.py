@@ -16,7 +16,7 @@ from protocol.envelope import Item, Realm, read_frame, read_item, seal, sign
 from protocol.errors import Refused
 from protocol.exchange import Side, Thread
 from protocol.framing import Deframer, frame_with_length
-from protocol.gossip import Join, Judgement, Params, PeerUp, Router, RpcReceived, Verdict
+from protocol.gossip import Heartbeat, Join, Judgement, Params, PeerUp, Router, RpcReceived, Verdict
 from protocol.gossip.rpc import encode_publish
 from protocol.kinds import KINDS
 from protocol.letter import open_letter
@@ -43,14 +43,29 @@ def read_payload(payload: bytes) -> None:
 
 
 def read_stream(data: bytes) -> None:
-    """All that a peer says on its gossip stream, to a router that has just met it."""
+    """All that a peer says on its gossip stream, to a router that has just met it: half a second from one RPC to the
+    next, a heartbeat after every second one, and at the end so much time that promises are due and things forgotten."""
     judge = Judgement(Verdict.REJECT)
     router = Router(Params(), lambda *_: judge, random.Random(1), lambda topic: topic == TOPIC)
     router.handle(Join(TOPIC), 0.0)
     for peer in ("mallory", "carol"):
         router.handle(PeerUp(peer, outbound=False, ip=""), 0.0)
-    for rpc in Deframer(MAX_RPC).feed(data):
-        router.handle(RpcReceived("mallory", rpc), 1.0)
+    now = 0.0
+    for number, rpc in enumerate(Deframer(MAX_RPC).feed(data)):
+        now += 0.5
+        router.handle(RpcReceived("mallory", rpc), now)
+        if number % 2:
+            _beat(router, now)
+    for later in (1.0, 5.0, 200.0):
+        _beat(router, now + later)
+
+
+def _beat(router: Router, now: float) -> None:
+    """A heartbeat; and what the router has to say is said."""
+    router.handle(Heartbeat(), now)
+    for peer in ("mallory", "carol"):
+        while router.next_rpc(peer) is not None:
+            pass
 
 
 def read_letter(data: bytes) -> None:

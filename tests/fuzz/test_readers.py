@@ -1,13 +1,20 @@
 """Every reader of strangers' bytes takes or refuses what the guided fuzzing begins with, and what once broke it."""
 
+import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from protocol.errors import Refused
+from protocol.framing import frame_with_length
+from protocol.gossip import Router
+from protocol.gossip.rpc import encode_subscription
+from tests.adversary.frames import TOPIC, ihave_flood
 
+from . import readers
 from .guided import HUNG, ROOT, Hunt
 from .readers import CRASHES, READERS, seeds
 
@@ -43,9 +50,28 @@ def test_a_reader_that_never_ends_is_reported(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("frame-timeout-")]
 
 
-@pytest.mark.parametrize(("code", "word"), [(0, "nothing raised"), (1, "RAISED"), (HUNG, "HANGS")])
-def test_a_hunt_says_what_came_of_it(code: int, word: str) -> None:
-    found = Hunt("stream", code, 1234, 56, "Traceback")
+@pytest.mark.parametrize(
+    ("code", "executions", "word"),
+    [(0, 1234, "nothing raised"), (1, 1234, "RAISED"), (HUNG, 1234, "HANGS"), (0, 0, "TOO FEW"), (0, 999, "TOO FEW")],
+)
+def test_a_hunt_says_what_came_of_it(code: int, executions: int, word: str) -> None:
+    """Who tried nothing found nothing."""
+    found = Hunt("stream", code, executions, 56, "Traceback")
     assert word in found.line()
-    assert found.survived is (code == 0)
-    assert ("Traceback" in found.line()) is (code != 0)
+    assert found.survived is (word == "nothing raised")
+    assert ("Traceback" in found.line()) is not found.survived
+
+
+def test_a_stream_is_read_over_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only a heartbeat looks at is looked at: a promise that nobody keeps is blamed."""
+    routers: list[Router] = []
+
+    def remember(*words: Any) -> Router:
+        routers.append(Router(*words))
+        return routers[0]
+
+    monkeypatch.setattr(readers, "Router", remember)
+    said = [encode_subscription(TOPIC, True), next(ihave_flood(random.Random(1)))]
+    READERS["stream"](b"".join(frame_with_length(rpc) for rpc in said))
+    counters = routers[0].statistics().counters
+    assert counters.get("promise.broken", 0) > 0
