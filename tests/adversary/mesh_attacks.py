@@ -243,12 +243,15 @@ async def honest_soak(nodes: int = 20, minutes: float = 30) -> list[Figure]:
         )
         graylisted = sum(each.get("rpc.graylisted", 0) for each in statistics)
         misbehaved = sum(
-            n for one in honest.nodes for name, n in one.node.gossip.counters.items() if "misbehaved" in name
+            n
+            for one in honest.nodes
+            for name, n in one.node.gossip.counters.items()
+            if "misbehaved" in name or name == "rests"
         )
         return [
             at_least("T34", f"honest soak, {nodes} nodes, {minutes:g} min: lowest score at any time", min(lowest), 0),
             at_most("T34", "put out, grafts too early, promises broken, too much hearsay", punished(honest), 0),
-            at_most("T34", "rejected, refused or graylisted", rejected + graylisted + misbehaved, 0),
+            at_most("T34", "rejected, refused, graylisted or made to wait", rejected + graylisted + misbehaved, 0),
             at_least("T34", "delivered", 100 * honest.part(said), 100, " %"),
         ]
 

@@ -99,3 +99,12 @@ def test_shares_refill_and_are_bounded() -> None:
     for number in range(100):
         assert shares.take(str(number), 1)
     assert len(shares._levels) == 10
+
+
+def test_what_was_done_already_is_paid_by_waiting() -> None:
+    shares = Shares(rate=2, burst=4)
+    assert shares.charge("a", 0, 4) == 0
+    assert shares.charge("a", 0, 6) == 3
+    assert shares.charge("a", 1, 0) == 2, "who asks again has not paid"
+    assert shares.charge("b", 1, 1) == 0
+    assert shares.charge("a", 3, 0) == 0
