@@ -5,7 +5,6 @@ interleaved run are steady. So a round holds one run of everybody, and what is r
 """
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,10 +13,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from tests.interop import modules
+
 from .plan import Plan, plan_for
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 class Unmeasured(Exception):
@@ -38,23 +38,17 @@ def python(*words: str) -> tuple[str, ...]:
 OURS = Contestant("intentcast", python("tests.bench.mesh", "libp2p"))
 MEMORY = Contestant("intentcast, memory network", python("tests.bench.mesh", "memory"))
 FLOOR = Contestant("floor", python("tests.bench.floor"))
-JS_SIGNED = Contestant("js gossipsub, signed", ("node", str(HERE / "js/mesh.mjs")), signed=True)
-JS_CHECKED = Contestant("js gossipsub, our frames checked", ("node", str(HERE / "js/mesh.mjs")))
+JS = ("node", str(modules.HERE / "mesh.mjs"))
+JS_SIGNED = Contestant("js gossipsub, signed", JS, signed=True)
+JS_CHECKED = Contestant("js gossipsub, our frames checked", JS)
 
 
 def install_js() -> None:
     """The npm packages of the js side, once. Raises Unmeasured."""
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            raise Unmeasured(f"{program} is not installed: the js side needs Node 20 or newer")
-    folder = HERE / "js"
-    stamp = folder / "node_modules/.package-lock.json"
-    if stamp.exists() and stamp.stat().st_mtime >= (folder / "package-lock.json").stat().st_mtime:
-        return
-    print("Installing the js side (once) ...", file=sys.stderr)
-    done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=folder, capture_output=True, text=True)
-    if done.returncode:
-        raise Unmeasured(f"npm could not install the js side:\n{done.stderr}")
+    try:
+        modules.install_modules()
+    except (modules.Missing, RuntimeError) as why:
+        raise Unmeasured(f"the js side: {why}") from None
 
 
 @dataclass(frozen=True)

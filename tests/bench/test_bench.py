@@ -78,7 +78,7 @@ def test_without_node_the_bench_goes_on_and_says_so(
     monkeypatch.setattr(bench, "floor", lambda _chosen: ({}, [Goal("the floor", 1, 1, True)]))
     assert bench.main() == 1
     said = capsys.readouterr()
-    assert "node is not installed" in said.err
+    assert "needs Node.js and npm" in said.err
     assert "deliveries against the faster js: not measured" in said.out
     assert "met     N = 20: messages lost: 0" in said.out
     assert "met     the floor" in said.out

@@ -14,7 +14,7 @@ from rich.console import Console
 from node.network.address import parse_dialable
 from node.network.seam import DialError
 from node.trouble import Exit
-from tests.interop.js import MODULES
+from tests.interop.modules import MODULES
 
 from . import live, vectors
 from .rows import Outcome, Report, Row

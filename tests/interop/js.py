@@ -1,14 +1,10 @@
 """Runs peer.mjs: a js-libp2p peer in a process of its own, spoken to in lines of JSON."""
 
-import hashlib
 import json
-import re
-import shutil
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import wraps
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,40 +12,17 @@ import trio
 
 from tests.driver import seed_of
 
-HERE = Path(__file__).parent
-MODULES = HERE / "node_modules"
-OLDEST_NODE = 20
-INSTALL_SECONDS = 300
-NO_NETWORK = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "ENETUNREACH", "ERR_SOCKET_TIMEOUT")
-"""How npm says that it could not reach its registry. Whatever else goes wrong is a failure, no reason to skip."""
-
-
-def require_node() -> None:
-    """Skip where there is no Node."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("needs Node.js and npm, which are not on this machine's PATH")
-    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
-    found = re.match(r"v(\d+)\.", version)
-    if found is None or int(found[1]) < OLDEST_NODE:
-        pytest.skip(f"needs Node.js {OLDEST_NODE} or later, and this is {version}")
+from .modules import HERE, Missing, install_modules
 
 
 def require_modules() -> None:
-    """Install what package-lock.json names, once and again when it has changed. Skip without a network."""
-    require_node()
-    stamp = MODULES / ".made-for"
-    wanted = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()
-    if stamp.is_file() and stamp.read_text() == wanted:
-        return
+    """Skip where there is no Node, or no network to install what is needed."""
     try:
-        done = subprocess.run(["npm", "ci"], cwd=HERE, capture_output=True, text=True, timeout=INSTALL_SECONDS)
-    except subprocess.TimeoutExpired:
-        pytest.skip(f"npm ci did not finish within {INSTALL_SECONDS} s")
-    if done.returncode != 0:
-        if any(word in done.stderr for word in NO_NETWORK):
-            pytest.skip("npm ci could not reach its registry, and node_modules is not there yet")
-        pytest.fail(f"npm ci failed:\n{done.stderr}", pytrace=False)
-    stamp.write_text(wanted)
+        install_modules()
+    except Missing as why:
+        pytest.skip(str(why))
+    except RuntimeError as broken:
+        pytest.fail(str(broken), pytrace=False)
 
 
 def within(seconds: float) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., Awaitable[None]]]:

@@ -27,7 +27,8 @@ from tests.driver import (
     wait_over,
     wait_until,
 )
-from tests.interop.js import HERE, JsPeer, open_js, require_modules, within
+from tests.interop.js import JsPeer, open_js, require_modules, within
+from tests.interop.modules import HERE
 from tests.interop.people import HANGS, TOPIC, router, wish_of
 
 pytestmark = pytest.mark.live

@@ -16,7 +16,8 @@ from protocol.exchange import Side, Thread
 from protocol.keys import BoxKey
 from protocol.letter import open_letter
 from protocol.message import believe
-from tests.interop.js import HERE, require_modules
+from tests.interop.js import require_modules
+from tests.interop.modules import HERE
 
 MANY = 400
 

@@ -1,21 +1,16 @@
 // N js-libp2p nodes with gossipsub in one process: the other side of tests/bench/mesh.py, phase by phase the same.
 // One argument: the plan, as JSON. Prints one line of JSON.
+import './polyfill.mjs'
+
 import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, randomBytes, sign, verify } from 'node:crypto'
 
-// libp2p 3 asks for Node 22; this is all that Node 20 lacks.
-Promise.withResolvers ??= function () {
-  let resolve, reject
-  const promise = new Promise((a, b) => { resolve = a; reject = b })
-  return { promise, resolve, reject }
-}
-
-const { generateKeyPair } = await import('@libp2p/crypto/keys')
-const { gossipsub } = await import('@libp2p/gossipsub')
-const { identify } = await import('@libp2p/identify')
-const { noise } = await import('@libp2p/noise')
-const { tcp } = await import('@libp2p/tcp')
-const { yamux } = await import('@libp2p/yamux')
-const { createLibp2p } = await import('libp2p')
+import { generateKeyPair } from '@libp2p/crypto/keys'
+import { gossipsub } from '@libp2p/gossipsub'
+import { identify } from '@libp2p/identify'
+import { noise } from '@libp2p/noise'
+import { tcp } from '@libp2p/tcp'
+import { yamux } from '@libp2p/yamux'
+import { createLibp2p } from 'libp2p'
 
 const plan = JSON.parse(process.argv[2])
 const TOPIC = plan.topic
