@@ -95,6 +95,16 @@ class AlarmSeen:
 OnHeard = Callable[[list[Heard]], Awaitable[None]]
 
 
+def judgement_on(heard: Heard) -> Judgement:
+    """The board's verdict, as the router wants it."""
+    if heard.accepted:
+        return Judgement(Verdict.ACCEPT)
+    reason = heard.reason.value if heard.reason is not None else ""
+    if heard.rejected:
+        return Judgement(Verdict.REJECT, reason=reason)
+    return Judgement(Verdict.IGNORE, remember=heard.remember, reason=reason)
+
+
 class Gossip:
     def __init__(
         self,
@@ -386,11 +396,7 @@ class Gossip:
         heard = self.hear(division, data, via, "gossip")
         if heard.accepted:
             self._accepted.append(heard)
-            return Judgement(Verdict.ACCEPT)
-        reason = heard.reason.value if heard.reason is not None else ""
-        if heard.rejected:
-            return Judgement(Verdict.REJECT, reason=reason)
-        return Judgement(Verdict.IGNORE, remember=heard.remember, reason=reason)
+        return judgement_on(heard)
 
     def hear(self, division: str, frame: bytes, via: PeerId = OURS, way: str = "catch-up") -> Heard:
         """The board's verdict on a frame, whoever it came from and whatever way."""

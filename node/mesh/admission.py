@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, Protocol
 
+from node.gossip import judgement_on
 from protocol.board import Board
 from protocol.envelope import Realm, sign
 from protocol.gossip import Judge, Judgement, Verdict
@@ -68,12 +69,6 @@ class Full:
         board = Board(NET)
 
         def judge(topic: str, data: bytes, via: str, now: float) -> Judgement:
-            heard = board.hear(data, DIVISION, via, _BEGIN + int(now))
-            if heard.accepted:
-                return Judgement(Verdict.ACCEPT)
-            reason = heard.reason.value if heard.reason is not None else ""
-            if heard.rejected:
-                return Judgement(Verdict.REJECT, reason=reason)
-            return Judgement(Verdict.IGNORE, remember=heard.remember, reason=reason)
+            return judgement_on(board.hear(data, DIVISION, via, _BEGIN + int(now)))
 
         return judge

@@ -4,7 +4,7 @@ import math
 import os
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from protocol.gossip import Deliver, Effect, Params, Wake
@@ -254,8 +254,10 @@ def part_within(delays: Sequence[float], within: float) -> float:
     return sum([delay <= within for delay in delays]) / max(1, len(delays))
 
 
-def quantile(ordered: Sequence[float], part: float) -> float:
-    return ordered[min(len(ordered) - 1, math.ceil(part * len(ordered)) - 1)] if ordered else math.nan
+def quantile(values: Iterable[float], part: float) -> float:
+    """The least of the values that this part of all does not exceed (the nearest rank); infinite when there is none."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, math.ceil(part * len(ordered)) - 1)] if ordered else math.inf
 
 
 def recovery_of(wishes: Sequence[Wish], since: float) -> float:

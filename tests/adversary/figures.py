@@ -1,6 +1,5 @@
 """What an attack came to, and whether that is good enough."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 
@@ -42,8 +41,3 @@ def at_least(threat: str, what: str, measured: float, least: float, unit: str = 
 
 def told(threat: str, what: str, measured: str) -> Figure:
     return Figure(threat, what, measured, "", True)
-
-
-def percentile(values: Sequence[float], part: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else float("inf")

@@ -8,12 +8,13 @@ from statistics import median
 
 import trio
 
+from node.mesh.figures import quantile
 from node.network.memory import Conditions
 from protocol.gossip import Params
 from protocol.gossip.rpc import encode_control, encode_graft
 from tests.driver import wait_until
 
-from .figures import Figure, at_least, at_most, percentile, told, within
+from .figures import Figure, at_least, at_most, told, within
 from .frames import DIVISION, TOPIC, Forger
 from .mallory import Behaviour, Mallory, behave, delay, drop_all, drop_victim, duplicate, open_mallory, open_sybils
 from .town import HonestTown, open_honest_town
@@ -40,7 +41,7 @@ async def invalid_flood(seconds: float, rounds: int, per_second: int = 500, node
                 await nursery.start(flood.run)
                 attacked = await honest.talk(4, seconds)
                 nursery.cancel_scope.cancel()
-            p99 = [percentile(honest.delays(wishes), 0.99) for wishes in (attacked, peace)]
+            p99 = [quantile(honest.delays(wishes), 0.99) for wishes in (attacked, peace)]
             ratios.append(p99[0] / p99[1])
             floods.append(flood)
             said += peace + attacked
@@ -130,7 +131,7 @@ async def valid_flood(count: int, per_second: int = 1000, judged_per_second: int
             ),
             at_most("T3", "of them accepted (what others leave over)", ledger.first, share),
             told("T3", "ignored, over the share", f"{counters.get('message.ignored.over_share', 0)}"),
-            at_most("T3", "honest p99 meanwhile, s", percentile(honest.delays(said), 0.99), 1),
+            at_most("T3", "honest p99 meanwhile, s", quantile(honest.delays(said), 0.99), 1),
             told("T3", "accepted by the victim in all", f"{counters['message.accepted'] - accepted}"),
             at_least("T3", "nobody was blamed: lowest score at any time", min(lowest), 0),
             at_most("T3", "put out, grafts too early, promises broken, too much hearsay", punished(honest), 0),

@@ -11,6 +11,7 @@ from typing import Any
 import trio
 
 from node.delivery import PROTOCOL
+from node.mesh.figures import quantile
 from node.network.memory import MemoryWorld
 from node.network.seam import Network
 from node.pool import POOL
@@ -28,7 +29,7 @@ from protocol.offer import Line, Offer, Vendor
 from protocol.terms import Fact, Money
 from tests.driver import NET, SKIING, Neighbour, car_hire, let_pass, open_town, seed_of, wait_until
 
-from .figures import Figure, at_least, at_most, percentile, told, within
+from .figures import Figure, at_least, at_most, told, within
 from .frames import DIVISION, Forger, graft_flood, id_flood, ihave_flood, iwant_flood, subscription_flood
 from .mallory import Mallory, open_mallory, open_sybils
 from .town import HonestTown, open_honest_town
@@ -193,7 +194,7 @@ async def offer_flood(
         else:
             found.append(told("T19", "of 10 honest vendors kept (more subnets than places)", f"{kept}"))
         if measure_lag:
-            found.append(within("T19", "loop lag, p99", 1000 * percentile(lags, 0.99), 100, " ms"))
+            found.append(within("T19", "loop lag, p99", 1000 * quantile(lags, 0.99), 100, " ms"))
             found.append(told("T19", "loop lag, worst", f"{1000 * max(lags):.0f} ms"))
         return found
 

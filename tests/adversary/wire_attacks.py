@@ -4,11 +4,12 @@ import hashlib
 import random
 import time
 
+from node.gossip import judgement_on
 from protocol.board import Board
 from protocol.codec import encode
 from protocol.envelope import Realm, open_frame, read_frame, sign
 from protocol.errors import Refused
-from protocol.gossip import Join, Judgement, Params, PeerUp, Router, RpcReceived, Verdict
+from protocol.gossip import Join, Judgement, Params, PeerUp, Router, RpcReceived
 from protocol.gossip.rpc import encode_control, encode_prune, encode_publish, encode_subscription
 from protocol.keys import SigningKey, verifies
 from protocol.kinds import KINDS
@@ -86,10 +87,7 @@ def _router() -> Router:
     board = Board(NET)
 
     def judge(topic: str, data: bytes, via: str, _now: float) -> Judgement:
-        heard = board.hear(data, DIVISION, via, NOW)
-        if heard.accepted:
-            return Judgement(Verdict.ACCEPT)
-        return Judgement(Verdict.REJECT if heard.rejected else Verdict.IGNORE, remember=heard.remember)
+        return judgement_on(board.hear(data, DIVISION, via, NOW))
 
     router = Router(Params(), judge, random.Random(1), lambda topic: topic.startswith(f"intentcast/1/{NET}/"))
     router.handle(Join(TOPIC), 0.0)

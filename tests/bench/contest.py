@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from node.mesh.figures import quantile
 from tests.interop import modules
 
 from .plan import Plan, plan_for
@@ -122,5 +123,4 @@ def _score(name: str, nodes: int, runs: list[dict[str, Any]]) -> Score:
 
 def percentile(times: Sequence[float | None], percent: float) -> float:
     """What never arrived counts as an hour, and so shows."""
-    ordered = sorted(3600.0 if time is None else time for time in times)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+    return quantile([3600.0 if time is None else time for time in times], percent / 100)

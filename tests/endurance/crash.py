@@ -19,10 +19,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from node.config import free_port
+from node.mesh.figures import quantile
 from node.store.foreign import HEARD_EVENTS
 from node.trouble import Trouble
 from protocol.envelope import Item, read_item
-from tests.adversary.figures import Figure, at_least, at_most, percentile, told, within
+from tests.adversary.figures import Figure, at_least, at_most, told, within
 from tests.driver import SKIING
 
 from .processes import NodeProcess, make_node, running, wait_for
@@ -171,7 +172,7 @@ def crash(kills: int, seed: int = 1) -> list[Figure]:
         at_most("T26", "effects doubled", len(found.doubled), 0),
         at_most("T26", "databases not sound", len(found.unsound), 0),
         within("T26", "start until the API answers, the slowest", max(starts), START_GOAL),
-        told("T26", "start, median", f"{percentile(starts, 0.5):.2f} s"),
+        told("T26", "start, median", f"{quantile(starts, 0.5):.2f} s"),
         within("T26", "until nothing waits any more", settled, SETTLE_SECONDS),
         *[told("T26", "for example", one) for one in sorted(found.lost | found.doubled | found.unsound)[:5]],
     ]
