@@ -11,7 +11,8 @@ from protocol.errors import Reason, Refused
 from protocol.framing import Deframer, frame_with_length
 from protocol.limits import MAX_ITEM
 
-from .network.seam import PeerId, Stream, StreamError
+from .network.links import OpenStreams
+from .network.seam import Stream, StreamError
 
 
 class Conversation:
@@ -54,29 +55,23 @@ class Visitors:
 
     def __init__(self, counters: Counter[str], of_one_peer: int, in_all: float = math.inf) -> None:
         self._counters = counters
-        self._of_one_peer = of_one_peer
-        self._in_all = in_all
-        self._streams: Counter[PeerId] = Counter()
+        self._streams = OpenStreams(of_one_peer, in_all)
 
     async def receive(self, stream: Stream, talk: Callable[[Conversation], Awaitable[None]]) -> None:
         """Hold the conversation `talk`; it may raise Refused and trio.TooSlowError."""
-        if self._streams[stream.peer] >= self._of_one_peer or self._streams.total() >= self._in_all:
-            self._counters["too_many_streams"] += 1
-            await stream.reset()
-            return
-        self._streams[stream.peer] += 1
-        try:
-            await talk(Conversation(stream))
-        except Refused as refused:
-            self._counters[refused.reason.value] += 1
-            await stream.reset()
-        except trio.TooSlowError:
-            self._counters["idle"] += 1
-            await stream.reset()
-        finally:
-            self._streams[stream.peer] -= 1
-            if not self._streams[stream.peer]:
-                del self._streams[stream.peer]
+        with self._streams.one_more(stream.peer) as has_room:
+            if not has_room:
+                self._counters["too_many_streams"] += 1
+                await stream.reset()
+                return
+            try:
+                await talk(Conversation(stream))
+            except Refused as refused:
+                self._counters[refused.reason.value] += 1
+                await stream.reset()
+            except trio.TooSlowError:
+                self._counters["idle"] += 1
+                await stream.reset()
 
 
 def expect_bytes(value: Value, size: int | None = None) -> bytes:

@@ -1,8 +1,8 @@
 """The network over libp2p: Noise over TCP, yamux for streams, and none of its defaults (README.md lists the dangers).
 
-libp2p does the handshakes, the muxing, and the answers to identify and ping. Ours are TCP (`libp2p_tcp.py`), the life
-of a connection (`libp2p_connections.py`), which protocol a stream speaks (`libp2p_negotiate.py`), what streams promise
-(`libp2p_stream.py`) and the seam itself (`libp2p_network.py`).
+libp2p does the handshakes and the answers to identify. Ours are TCP (`libp2p_tcp.py`), muxing (`libp2p_yamux.py`), the
+life of a connection (`libp2p_connections.py`), which protocol a stream speaks (`libp2p_negotiate.py`), what streams
+promise (`libp2p_stream.py`), the answers to ping (`libp2p_ping.py`) and the seam itself (`libp2p_network.py`).
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence

@@ -13,6 +13,7 @@ from node.network.address import TcpAddress, parse_dialable
 from node.network.libp2p_connections import Connection, Connections
 from node.network.libp2p_limits import NetLimits
 from node.network.libp2p_negotiate import agree_on
+from node.network.libp2p_ping import PING, Pings
 from node.network.libp2p_stream import Libp2pStream, LibraryStream, open_on
 from node.network.libp2p_tcp import connect
 from node.network.links import serve_stream
@@ -45,6 +46,7 @@ class Libp2pNetwork:
         self._connections = Connections(noise, self._peer_id, nursery, limits, self._counts, self._on_stream)
         self._dials: dict[PeerId, _Dial] = {}
         self._handlers: dict[str, Handler] = {}
+        self.serve(PING, Pings(self._counts).answer)
 
     @property
     def peer_id(self) -> PeerId:
@@ -167,7 +169,7 @@ class Libp2pNetwork:
             protocol = await agree_on(stream, spoken)
         stream.agreed_on(protocol)
         handler = self._handlers.get(protocol)
-        if handler is None:  # identify and ping are libp2p's
+        if handler is None:  # identify is libp2p's
             await spoken[protocol](LibraryStream(stream, connection.pipe.get_remote_address()))
             await stream.close()
             return

@@ -1,4 +1,4 @@
-"""A stream on our yamux: the seam's promises, and libp2p's own services on it.
+"""A stream on our yamux: the seam's promises, and libp2p's identify on it.
 
 Credit goes back once half a window was read. Sending waits as long as the caller likes; what is sent is handed over at
 once and cannot be cut by cancelling. A reset is a StreamError, never a normal end. A stream that we closed waits ten
@@ -248,15 +248,12 @@ class Libp2pStream:
 
 
 class LibraryStream:
-    """The same stream as libp2p's own services see it: identify, ping, or whatever is registered on the host."""
+    """The same stream as libp2p's identify sees it, which says what it has to say and hears nothing."""
 
     def __init__(self, stream: Libp2pStream, remote: tuple[str, int]) -> None:
         self.muxed_conn = SimpleNamespace(peer_id=ID.from_base58(stream.peer))
         self._stream = stream
         self._remote = remote
-
-    async def read(self, n: int | None = None) -> bytes:
-        return await self._stream.receive_some(n or 65_536)
 
     async def write(self, data: bytes) -> None:
         await self._stream.send_all(data)

@@ -1,10 +1,11 @@
-"""What both implementations share: the book of links with its watchers, and the barrier around stream handlers."""
+"""What both implementations share: the book of links with its watchers, the barrier around stream handlers, and how
+many streams one peer may hold open."""
 
 import logging
 import math
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 
 import trio
@@ -86,3 +87,29 @@ async def serve_stream(handler: Handler, stream: Stream, counts: Counter[str]) -
         await stream.reset()
     else:
         await stream.close()
+
+
+class OpenStreams:
+    """Streams that peers hold open for one purpose: so many of one, so many in all. Who has none left is forgotten."""
+
+    def __init__(self, of_one_peer: int, in_all: float = math.inf) -> None:
+        self._of_one_peer = of_one_peer
+        self._in_all = in_all
+        self._open: Counter[PeerId] = Counter()
+
+    def __len__(self) -> int:
+        return self._open.total()
+
+    @contextmanager
+    def one_more(self, peer: PeerId) -> Iterator[bool]:
+        """For the life of a stream of this peer. Gives False, and does not count it, when there is no room for it."""
+        if self._open[peer] >= self._of_one_peer or len(self) >= self._in_all:
+            yield False
+            return
+        self._open[peer] += 1
+        try:
+            yield True
+        finally:
+            self._open[peer] -= 1
+            if not self._open[peer]:
+                del self._open[peer]

@@ -11,6 +11,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,8 +19,10 @@ import trio
 from libp2p import create_identity_from_seed, new_host
 from libp2p.custom_types import TProtocol
 from libp2p.host.exceptions import StreamFailure
+from libp2p.host.ping import PingService
 from libp2p.network.config import ConnectionConfig
 from libp2p.network.exceptions import SwarmException
+from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.network.stream.exceptions import StreamError as Libp2pStreamError
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
@@ -29,6 +32,7 @@ from multiaddr import Multiaddr
 from node.network.address import parse_address
 from node.network.libp2p import NetLimits, open_libp2p_network
 from node.network.libp2p_logs import ForwardOnce, route_libp2p_logs
+from node.network.libp2p_ping import PING, PING_BYTES, PINGS_PER_SECOND
 from node.network.memory import MemoryWorld
 from node.network.seam import DialError, LinkDown, ListenError, Network, Stream, StreamError
 from tests.contract.test_network import ECHO, HOLD, Held, echo, receive_exactly, wait_down, within
@@ -679,6 +683,53 @@ async def test_danger_11_a_busy_day_is_silent(capfd: pytest.CaptureFixture[str])
         with pytest.raises(DialError):
             await alice.dial(f"/ip4/127.0.0.1/tcp/9/p2p/{MemoryWorld.peer_id('nobody')}")
     assert capfd.readouterr() == ("", "")
+
+
+# 14: pings.
+
+
+@within(20)
+async def test_danger_14_stock_remembers_whoever_pinged() -> None:
+    async with open_stock("bob") as bob:
+        service = PingService(bob)
+        stream = NoMorePings("alice")
+        await service.handle_ping(stream)
+        assert service._inbound_streams == {"alice": set()}
+
+
+class NoMorePings:
+    """The stock service's side of a stream that has ended."""
+
+    def __init__(self, peer: str) -> None:
+        self.muxed_conn = SimpleNamespace(peer_id=peer)
+
+    async def read(self, _most: int | None = None) -> bytes:
+        raise StreamEOF
+
+    async def close(self) -> None:
+        """Nothing to be told."""
+
+
+@within(20)
+async def test_danger_14_a_stock_peer_pings_and_is_answered() -> None:
+    async with open_node("bob") as bob, mallory_linked_to(bob) as (alice, bob_id):
+        assert len(await PingService(alice).ping(bob_id, 5)) == 5
+        assert bob.statistics().get("pings_held_back", 0) == 0
+
+
+@within(20)
+async def test_danger_14_a_burst_of_pings_does_not_keep_others_waiting() -> None:
+    """Mallory says two thousand pings at once. Whatever else runs in Bob's process has its turn after a few."""
+    async with open_node("bob") as bob, open_node("mallory") as mallory:
+        stream = await mallory.open_stream(await mallory.dial(bob.addresses[0]), PING)
+        begin = seen = bob.statistics()["bytes_sent"]
+        most = 0
+        await stream.send_all(bytes(2_000 * PING_BYTES))
+        while "pings_held_back" not in bob.statistics():
+            await trio.lowlevel.checkpoint()
+            seen, most = bob.statistics()["bytes_sent"], max(most, bob.statistics()["bytes_sent"] - seen)
+            assert seen - begin < 2_000 * PING_BYTES, "all were answered, and none later than the others"
+        assert most < 2 * PINGS_PER_SECOND * PING_BYTES
 
 
 # What else we found, and closed.
