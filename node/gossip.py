@@ -129,8 +129,8 @@ class Gossip:
         self._hearings, self._heard_queue = trio.open_memory_channel[Heard](HEARD_QUEUE)
         self._wakes: dict[PeerId, trio.Event] = {}
         self._writers: dict[PeerId, trio.CancelScope] = {}
-        self._speaking: Counter[PeerId] = Counter()
-        """Gossip streams open towards us."""
+        self._speaking: dict[PeerId, Stream] = {}
+        """The gossip stream on which each peer speaks to us: one, whatever it opens."""
         self._reading = Shares(WORK_A_SECOND, WORK_SAVED)
         """What of each peer we have time to read."""
         self._subscribed = trio.Event()
@@ -272,7 +272,7 @@ class Gossip:
         with scope:
             stream = await self._open(peer)
             if stream is None:
-                if self._speaking[peer]:
+                if peer in self._speaking:
                     # It speaks, and would go on to somebody who has forgotten it: a fresh link mends that.
                     self.counters["half_open"] += 1
                     await self._network.hang_up(peer)
@@ -322,12 +322,16 @@ class Gossip:
             link = next((link for link in self._network.links() if link.peer == peer), None)
             if link is not None:
                 self._peer_up(link)
-        self._speaking[peer] += 1
+        earlier = self._speaking.get(peer)
+        self._speaking[peer] = stream
+        if earlier is not None:
+            # It has begun anew, or would have us hold an unfinished RPC for each of hundreds of streams.
+            self.counters["stream_replaced"] += 1
+            await earlier.reset()
         try:
             await self._hear_rpcs(stream)
         finally:
-            self._speaking[peer] -= 1
-            if not self._speaking[peer]:
+            if self._speaking.get(peer) is stream:
                 del self._speaking[peer]
 
     async def _hear_rpcs(self, stream: Stream) -> None:

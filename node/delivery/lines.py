@@ -11,6 +11,7 @@ from protocol.framing import Deframer, frame_with_length
 from protocol.limits import MAX_ITEM
 
 from ..clock import Clock
+from ..network.links import OpenStreams
 from ..network.seam import Network, NetworkError, PeerId, Stream, StreamError
 
 PROTOCOL = "/intentcast/direct/1"
@@ -20,6 +21,9 @@ SEND_WITHIN = 30.0
 
 MAX_BAD_ITEMS = 16
 """Refused items on one stream before it is reset."""
+
+ANSWERED_AT_ONCE = 4
+"""Streams of one peer. It needs one, and others only while those before have broken and we have not noticed yet."""
 
 
 @dataclass(slots=True, eq=False)
@@ -70,6 +74,7 @@ class Lines:
         self._opening: dict[PeerId, trio.Lock] = {}
         self._nursery: trio.Nursery | None = None
         self._counters = counters
+        self._answered = OpenStreams(ANSWERED_AT_ONCE)
 
     def serve(self, nursery: trio.Nursery) -> None:
         """From now on streams are answered, and those we open are read."""
@@ -102,10 +107,15 @@ class Lines:
                 del self._opening[peer]
 
     async def _answer(self, stream: Stream) -> None:
-        line = Line(stream)
-        if self.get(stream.peer) is None:
-            self._lines[stream.peer] = line
-        await self._read(line)
+        with self._answered.one_more(stream.peer) as has_room:
+            if not has_room:
+                self._counters["too_many_streams"] += 1
+                await stream.reset()
+                return
+            line = Line(stream)
+            if self.get(stream.peer) is None:
+                self._lines[stream.peer] = line
+            await self._read(line)
 
     async def _read(self, line: Line) -> None:
         deframer = Deframer(MAX_ITEM)

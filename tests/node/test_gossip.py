@@ -12,7 +12,8 @@ from trio.testing import MockClock
 from node.clock import VirtualClock
 from node.gossip import WORK_A_SECOND, WORK_AT_ONCE, WORK_SAVED, Gossip
 from node.network.memory import Conditions, MemoryWorld
-from node.network.seam import LinkDown, Network
+from node.network.seam import LinkDown, Network, StreamError
+from protocol import categories
 from protocol.board import Board, Heard
 from protocol.framing import frame_with_length
 from protocol.gossip import MESHSUB_1_1
@@ -187,4 +188,31 @@ async def test_an_honest_neighbour_at_its_busiest_never_waits(clock: MockClock) 
             await trio.sleep(1)
         assert hers._router.work >= 2 * 20_000
         assert hers.counters["rests"] == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_peer_speaks_on_one_stream_and_a_second_takes_the_place_of_the_first(clock: MockClock) -> None:
+    """Mallory opens a hundred streams, and begins on each an RPC that she never ends: Alice holds one of them. On the
+    last one she hears Mallory as ever."""
+    world = MemoryWorld()
+    async with (
+        open_gossip(world, "alice") as (alice, hers),
+        world.open_network("mallory") as network,
+        trio.open_nursery() as nursery,
+    ):
+        mallory = Mallory(network, nursery, drop_all)
+        peer = await mallory.befriend(alice.addresses[0])
+        begun = [mallory.streams[peer]]
+        for _ in range(99):
+            begun.append(await network.open_stream(peer, MESHSUB_1_1))
+            await begun[-1].send_all(frame_with_length(bytes(60_000))[:-1])
+        mallory.streams[peer] = await network.open_stream(peer, MESHSUB_1_1)
+        await mallory.say(peer, encode_subscription(categories.topic(NET, "lodging"), True))
+        with trio.fail_after(10):
+            await hers.wait_subscriber("lodging")
+        assert hers.counters["stream_replaced"] == 100
+        for stream in begun:
+            with pytest.raises(StreamError):
+                await stream.receive_some()
+        assert [link.peer for link in alice.links()] == [network.peer_id]
         nursery.cancel_scope.cancel()

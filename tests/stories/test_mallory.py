@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
-from node.delivery import MAX_BAD_ITEMS, MAX_HEARD, PROTOCOL, Line
+from node.delivery import ANSWERED_AT_ONCE, MAX_BAD_ITEMS, MAX_HEARD, PROTOCOL, Line
 from node.network.seam import Network, Stream, StreamError
 from protocol.envelope import Item, seal
 from protocol.framing import Deframer, frame_with_length
@@ -124,6 +125,25 @@ async def test_everything_comes_often_and_out_of_order(clock: MockClock, monkeyp
             assert side.node.delivery.counters["duplicates"] > 0
             events = [e["type"] for e in await side.store.peek(lambda tx: tx.events_after(0))]
             assert events.count("contract.confirmed") == 1
+
+
+async def test_a_peer_has_a_few_direct_streams_and_no_more(clock: MockClock) -> None:
+    """Mallory opens one after the other and begins on each an item that she never ends: the fifth is refused. When one
+    of hers is over, the next is answered as ever."""
+    async with open_town() as town:
+        alice, wish = await with_wish(town)
+        async with open_mallory(town, alice) as mallory:
+            begun = [await mallory.open() for _ in range(ANSWERED_AT_ONCE)]
+            for stream in begun:
+                await stream.send_all(frame_with_length(bytes(MAX_ITEM))[:-1])
+            with pytest.raises(StreamError):
+                await hear(await mallory.open(), 1)
+            assert alice.node.delivery.counters["too_many_streams"] == 1
+            await begun[0].reset()
+            await trio.testing.wait_all_tasks_blocked()
+            stream = await mallory.open()
+            await say(stream, mallory.letter(wish)[1])
+            assert len(await hear(stream, 1)) == 1
 
 
 async def test_a_duplicate_gets_the_very_same_ack(clock: MockClock) -> None:
