@@ -260,10 +260,10 @@ class Connections:
                 await connection.yamux.run()
                 nursery.cancel_scope.cancel()
         finally:
-            if connection.yamux.broken_rule:
+            if (rule := connection.yamux.broken_rule) is not None:
                 self._counts["links_broke_rules"] += 1
-            if connection.yamux.windows_overrun:
-                self._counts["windows_overrun"] += 1
+                if rule.counted:
+                    self._counts[rule.counted] += 1
             self._forget(connection)
 
     def _forget(self, connection: Connection) -> None:

@@ -213,8 +213,7 @@ class Libp2pStream:
             raise BrokenRule("sent more on a stream it had finished")
         self._window -= size
         if self._window < 0:
-            self._yamux.windows_overrun = True
-            raise BrokenRule("sent more than its window holds")
+            raise BrokenRule("sent more than its window holds", "windows_overrun")
 
     def arrived(self, data: bytes) -> None:
         if not self._closed and not self._failure:  # else it is dropped, and earns no credit

@@ -4,8 +4,9 @@ libp2p's own answers nearly every read with a frame of credit, takes a lock thre
 16 MiB of a frame before anybody may object, wakes nobody when credit arrives, and grows its windows to 16 MiB.
 Spec: https://github.com/hashicorp/yamux/blob/master/spec.md, with libp2p's limits.
 
-What a peer may do to us is bounded: each stream holds at most its window, the streams it opens are counted, and who
-breaks a rule of the protocol loses the connection. Nothing here waits, except `run` for bytes.
+What a peer may do to us is bounded: each stream holds at most its window, the streams it opens are counted, also by the
+second, pings too, and who breaks a rule loses the connection. What one read of ours makes us say leaves as one message.
+Nothing here waits, except `run` for bytes.
 """
 
 import struct
@@ -25,6 +26,11 @@ PROTOCOL = "/yamux/1.0.0"
 WINDOW_BYTES = 262_144  # a stream's first window, and ours for good: what one peer may make us hold per stream
 DATA_BYTES = 65_507  # fills one Noise message: 65,519 less the header
 MOST_STREAMS = 256  # that either side may have open at once
+# At once, and a second after that: frames of kind PING, and streams that the peer opens. Implementations ping twice a
+# minute: 100 are an hour of them, arriving together after a machine slept. Who opens all streams there may be, gives
+# each of them up after ten seconds and begins anew opens 26 a second.
+PINGS_SAVED, PINGS_PER_SECOND = 100, 10
+OPENED_SAVED, OPENED_PER_SECOND = 4 * MOST_STREAMS, 100
 
 DATA, WINDOW, PING, GO_AWAY = range(4)
 SYN, ACK, FIN, RST = 1, 2, 4, 8
@@ -34,6 +40,27 @@ _NORMAL, _PROTOCOL_ERROR = 0, 1  # reasons to go away
 
 class BrokenRule(Exception):
     """The peer does not speak yamux as we do. The text says what it did."""
+
+    def __init__(self, text: str, counted: str = "") -> None:
+        """`counted`: the counter of its kind, if it has one of its own."""
+        super().__init__(text)
+        self.counted = counted
+
+
+class _Budget:
+    """So many at once, and so many a second after that."""
+
+    def __init__(self, saved: int, per_second: int) -> None:
+        self._most = self._left = float(saved)
+        self._per_second = per_second
+        self._at = trio.current_time()
+
+    def spend(self) -> bool:
+        """One of them; False if there was none left."""
+        now = trio.current_time()
+        self._left = min(self._most, self._left + (now - self._at) * self._per_second) - 1
+        self._at = now
+        return self._left >= 0
 
 
 class Yamux:
@@ -47,8 +74,7 @@ class Yamux:
         self.streams: dict[int, Libp2pStream] = {}
         self.on_stream: Callable[[Libp2pStream], None] | None = None
         """Called with each stream the peer opens."""
-        self.broken_rule = ""
-        self.windows_overrun = False
+        self.broken_rule: BrokenRule | None = None
         self.closed = trio.Event()
         self._make_stream = make_stream
         self._next = 1 if dialled else 2
@@ -58,6 +84,10 @@ class Yamux:
         self._peer_goes_away = False
         self._pings = 0
         self._pong = trio.Event()
+        self._pings_of_peer = _Budget(PINGS_SAVED, PINGS_PER_SECOND)
+        self._openings = _Budget(OPENED_SAVED, OPENED_PER_SECOND)
+        self._is_hearing = False
+        self._answers = bytearray()  # frames to leave when all that was read has been looked at
         self._rest = b""  # the beginning of a header
         self._missing = 0  # bytes of a DATA frame that have not arrived
         self._into: Libp2pStream | None = None  # the stream of that frame; None: nobody wants them
@@ -78,8 +108,12 @@ class Yamux:
 
     def send(self, kind: int, flags: int, stream: int, length: int, body: bytes = b"") -> None:
         """One frame. Raises StreamError when the connection has ended."""
+        frame = _HEADER.pack(0, kind, flags, stream, length) + body
+        if self._is_hearing:
+            self._answers += frame
+            return
         try:
-            self.sealed.send(_HEADER.pack(0, kind, flags, stream, length) + body)
+            self.sealed.send(frame)
         except ConnectionClosedError:
             raise StreamError("the link broke") from None
 
@@ -112,11 +146,11 @@ class Yamux:
         """Until the connection ends, by either side."""
         try:
             while data := await self.sealed.receive():
-                self._feed(data)
+                self._hear(data)
         except ConnectionClosedError:
             pass
         except BrokenRule as rule:
-            self.broken_rule = str(rule)
+            self.broken_rule = rule
             self.go_away()
         finally:
             self.end()
@@ -130,6 +164,17 @@ class Yamux:
             for stream in list(self.streams.values()):
                 stream.broke("the link broke")
             self.streams.clear()
+
+    def _hear(self, data: bytes) -> None:
+        """Thousands of small frames in one read may each want an answer: they leave together, sealed once."""
+        self._is_hearing = True
+        try:
+            self._feed(data)
+        finally:
+            self._is_hearing = False
+        if self._answers:
+            answers, self._answers = bytes(self._answers), bytearray()
+            self.sealed.send(answers)
 
     def _feed(self, data: bytes) -> None:
         if self._rest:
@@ -185,11 +230,10 @@ class Yamux:
                 self._end_stream(stream, flags)
 
     def _on_ping(self, flags: int, value: int) -> None:
+        if not self._pings_of_peer.spend():
+            raise BrokenRule("pings without end", "links_flooded")
         if flags & SYN:
-            try:
-                self.send(PING, ACK, 0, value)
-            except StreamError:
-                raise ConnectionClosedError("the link broke", transport="tcp") from None
+            self.send(PING, ACK, 0, value)
         elif flags & ACK:
             self._pong.set()
             self._pong = trio.Event()
@@ -200,19 +244,15 @@ class Yamux:
             return self.streams.get(number)
         if not number or number & 1 != self._theirs or number in self.streams:
             raise BrokenRule("a stream opened under a number that is not free")
+        if not self._openings.spend():
+            raise BrokenRule("opened streams without end", "links_flooded")
         if self._opened_by_peer >= MOST_STREAMS or self.on_stream is None:
-            self.refuse(number)
+            self.send(WINDOW, RST, number, 0)
             return None
         self._opened_by_peer += 1
         stream = self.streams[number] = self._make_stream(self, number, False)
         self.on_stream(stream)
         return stream
-
-    def refuse(self, number: int) -> None:
-        try:
-            self.send(WINDOW, RST, number, 0)
-        except StreamError:
-            pass
 
     def _end_stream(self, stream: "Libp2pStream", flags: int) -> None:
         if flags & RST:

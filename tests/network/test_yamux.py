@@ -2,7 +2,7 @@
 understand it is shown by `test_libp2p_dangers.py` (py-libp2p) and `tests/interop` (js)."""
 
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -11,10 +11,24 @@ import pytest
 import trio
 import trio.testing
 from libp2p.io.exceptions import ConnectionClosedError
+from trio.testing import MockClock
 
 from node.network.libp2p_noise import PLAIN_BYTES, SealedPipe
 from node.network.libp2p_stream import Libp2pStream
-from node.network.libp2p_yamux import ACK, DATA, FIN, GO_AWAY, PING, RST, SYN, WINDOW, WINDOW_BYTES, Yamux
+from node.network.libp2p_yamux import (
+    ACK,
+    DATA,
+    FIN,
+    GO_AWAY,
+    OPENED_SAVED,
+    PING,
+    PINGS_SAVED,
+    RST,
+    SYN,
+    WINDOW,
+    WINDOW_BYTES,
+    Yamux,
+)
 from node.network.seam import StreamError
 
 Frame = tuple[int, int, int, int, bytes]
@@ -36,12 +50,15 @@ class Wire:
         self.is_full = False
         self.is_closed = False
         self._said = bytearray()
+        self.messages = 0
+        """That our side has sealed."""
         self._incoming = trio.open_memory_channel[bytes](1_000_000)
 
     def send(self, data: bytes) -> None:
         if self.is_closed:
             raise ConnectionClosedError("closed", transport="tcp")
         self._said += data
+        self.messages += 1
 
     async def receive(self) -> bytes:
         try:
@@ -205,7 +222,8 @@ async def test_a_frame_beyond_the_window_is_refused_at_its_announcement() -> Non
     """Not one of its sixteen million bytes has to arrive."""
     async with open_yamux() as (wire, yamux, _):
         await wire.bring(struct.pack(">BBHII", 0, DATA, SYN, 1, 16 * 1024 * 1024))
-        assert yamux.windows_overrun
+        assert yamux.broken_rule is not None
+        assert yamux.broken_rule.counted == "windows_overrun"
         assert wire.is_closed
 
 
@@ -229,6 +247,42 @@ async def test_streams_are_counted_until_both_sides_are_done() -> None:
         await wire.bring(frame(DATA, 0, 1, b"late"), frame(WINDOW, SYN, 515))
         assert len(heard) == 257
         assert not yamux.broken_rule
+
+
+async def test_what_one_read_makes_us_say_leaves_as_one_message() -> None:
+    """Mallory pings, and opens more streams than there may be, all in one read: she is answered at the price of one."""
+    async with open_yamux() as (wire, yamux, _):
+        pings = b"".join(frame(PING, SYN, 0, number) for number in range(90))
+        opened = b"".join(frame(WINDOW, SYN, number) for number in range(1, 2 * 900, 2))
+        await wire.bring(pings + opened)
+        assert wire.messages == 1
+        refused = [(WINDOW, RST, number, 0, b"") for number in range(2 * 256 + 1, 2 * 900, 2)]
+        assert wire.said() == [(PING, ACK, 0, number, b"") for number in range(90)] + refused
+        assert not yamux.broken_rule
+
+
+@pytest.mark.parametrize(
+    ("flood", "at_most"),
+    [
+        (lambda number: frame(PING, SYN, 0, number), PINGS_SAVED),
+        (lambda number: frame(PING, ACK, 0, number), PINGS_SAVED),
+        (lambda number: frame(WINDOW, SYN, 2 * number + 1) + frame(WINDOW, RST, 2 * number + 1), OPENED_SAVED),
+    ],
+    ids=["pings", "pongs", "streams opened and reset"],
+)
+async def test_a_flood_of_frames_that_cost_us_work_ends_the_connection(
+    clock: MockClock, flood: Callable[[int], bytes], at_most: int
+) -> None:
+    """So many may come at once, and a second later some more. Who goes on is hung up on, by name."""
+    async with open_yamux() as (wire, yamux, _):
+        await wire.bring(b"".join(flood(number) for number in range(at_most)))
+        await trio.sleep(1)
+        await wire.bring(b"".join(flood(number) for number in range(at_most, at_most + 10)))
+        assert not yamux.broken_rule
+        await wire.bring(b"".join(flood(number) for number in range(at_most + 10, at_most + 5_000)))
+        assert yamux.broken_rule is not None
+        assert yamux.broken_rule.counted == "links_flooded"
+        assert wire.is_closed
 
 
 async def test_the_end_of_the_connection_is_told_to_everybody() -> None:
