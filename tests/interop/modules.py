@@ -43,9 +43,8 @@ def _install(wanted: str) -> None:
     stamp = MODULES / ".made-for"
     if stamp.is_file() and stamp.read_text() == wanted:
         return
-    command = ["npm", "ci", "--no-audit", "--no-fund"]
     try:
-        done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=INSTALL_SECONDS)
+        done = subprocess.run(["npm", "ci"], cwd=HERE, capture_output=True, text=True, timeout=INSTALL_SECONDS)
     except subprocess.TimeoutExpired:
         raise Missing(f"npm ci did not finish within {INSTALL_SECONDS} s") from None
     if done.returncode != 0:
