@@ -198,7 +198,11 @@ async def run_node(
     catchup = CatchUp(network, gossip, board, chance, on_heard)
     peering = Peering(network, store, clock, chance, transport_key, net, (*join, *static), meeting=meeting)
     peering.on_hour = skew.heard
-    network.appraise_links(partial(_appraise, gossip, threads, ours))
+    appraise = partial(_appraise, gossip, threads, ours)
+    network.appraise_links(appraise)
+    peering.appraise = appraise
+    peering.useless = gossip.useless
+    gossip.on_useless = peering.look_again
     gossip.on_alarm = peering.look_elsewhere
     delivery.use_addresses(peering.addresses_of)
     requester = Requester(gossip, board, delivery, inboxes, threads, store, events, clock, chance, net)

@@ -136,6 +136,8 @@ class Gossip:
         """The gossip stream on which each peer speaks to us: one, whatever it opens."""
         self._reading = Shares(WORK_A_SECOND, WORK_SAVED)
         """What of each peer we have time to read."""
+        self._without_gossip: set[PeerId] = set()
+        """Linked peers that gave no answer to the wish for gossip, or refused it, and said nothing of their own."""
         self._subscribed = trio.Event()
         self._stirred = trio.Event()
         """Set by whatever may give the next heartbeat something to do."""
@@ -143,6 +145,8 @@ class Gossip:
         self._alarms: dict[AlarmKind, tuple[float, AlarmSeen]] = {}
         self.on_alarm: Callable[[Alarm], None] = lambda _alarm: None
         """Told when all our peers may be one; set by whoever can find others."""
+        self.on_useless: Callable[[], None] = lambda: None
+        """Told when a peer turns out not to speak gossip; set by whoever chose it for that."""
         self.on_joined: Callable[[], None] = lambda: None
         """Told when we carry one division more; set by whoever fetches what hangs there already."""
         self.counters: Counter[str] = Counter()
@@ -190,6 +194,12 @@ class Gossip:
         scores = self._router.scores(self._clock.steady())
         found = {peer: Worth.USEFUL for peer, score in scores.items() if score.first > 0 <= score.total}
         return found | {peer: Worth.MESH for topic in self._router.topics for peer in self._router.mesh(topic)}
+
+    def useless(self) -> set[PeerId]:
+        """Linked peers from which we will hear no gossip: they do not speak it, or are worth less than a stranger. Who
+        was linked just now is none of them."""
+        scores = self._router.scores(self._clock.steady())
+        return self._without_gossip | {peer for peer, score in scores.items() if score.total < 0}
 
     async def wait_subscriber(self, division: str) -> None:
         """Until a peer that carries the division is known."""
@@ -256,6 +266,7 @@ class Gossip:
 
     def _peer_up(self, link: Link) -> None:
         peer = link.peer
+        self._without_gossip.discard(peer)
         self._handle(PeerUp(peer, link.outbound, ip=ip_of(link.remote)))
         if peer not in self._writers and self._nursery is not None:
             scope = trio.CancelScope()
@@ -268,6 +279,7 @@ class Gossip:
         if scope is not None:
             scope.cancel()
         self._wakes.pop(peer, None)
+        self._without_gossip.discard(peer)
         self._handle(PeerDown(peer))
 
     async def _write_to(self, link: Link, scope: trio.CancelScope) -> None:
@@ -285,6 +297,8 @@ class Gossip:
                 if self._writers.get(peer) is scope:
                     del self._writers[peer]  # should it speak to us all the same, it is brought up again
                 self._handle(PeerDown(peer))
+                self._without_gossip.add(peer)
+                self.on_useless()
                 return
             if stream.protocol == MESHSUB_1_0:
                 self._handle(PeerUp(peer, self._is_outbound(link), MESHSUB_1_0, ip_of(link.remote)))

@@ -7,7 +7,7 @@ nodes can be used, and who knows peers needs none.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,18 @@ from protocol.record import RECORD_LIFE, AddressRecord, read_record
 
 from .clock import Chance, Clock
 from .conversation import Conversation, Visitors, expect_binaries, expect_bytes, expect_int
-from .network.seam import Address, LinkChosen, LinkDown, LinkUp, Network, NetworkError, PeerId, Stream
+from .network.seam import (
+    Address,
+    Appraise,
+    LinkChosen,
+    LinkDown,
+    LinkUp,
+    Network,
+    NetworkError,
+    PeerId,
+    Stream,
+    Worth,
+)
 from .policy import lives_in_public, may_be_dialled, source_of, subnet_of
 from .store import Store
 
@@ -41,6 +52,9 @@ WANTED = 4
 MOST_CHOSEN = 16
 """Links of our own choosing, however often the router is alarmed."""
 
+MOST_USELESS = 4
+"""Links of our own choosing over which no gossip comes, kept while there are no better ones: slow is not dead."""
+
 RECORDS_AT_ONCE = 16
 RECORDS_KEPT = 5_000
 """Address records a node remembers, oldest out first: some 5 MB."""
@@ -51,7 +65,7 @@ FIRST_RETRY, LAST_RETRY = 1.0, 30.0
 whole again within a minute of its healing."""
 LOOK_EVERY, LOOK_SELDOM = 15.0, 600.0
 """Seconds between two looks for peers while there are too few, doubling while they find nobody: a small market has no
-more. A lost link or a new address begins anew, and who has no link at all does not slow down."""
+more. A lost link, a useless one or a new address begins anew, and who has no link at all does not slow down."""
 
 TURN_SECONDS = 10.0
 
@@ -88,8 +102,16 @@ class Peering:
         self._good: dict[PeerId, Address] = {}
         self._silent: set[PeerId] = set()
         """Linked peers that had no answer: not asked again on this link."""
+        self._dialled: set[PeerId] = set()
+        """Linked peers that we dialled because there were too few; not those whom somebody named or writes to."""
+        self._parted: dict[PeerId, float] = {}
+        """Peers that were useless, and when we hung up on them (steady time): not dialled again for a while."""
         self._look_now = trio.Event()
         self._elsewhere = False
+        self.useless: Callable[[], Container[PeerId]] = frozenset
+        """Linked peers over which no gossip comes; set by whoever hears it."""
+        self.appraise: Appraise = dict
+        """What linked peers are worth besides gossip; set by whoever knows."""
         self.on_hour: Callable[[PeerId, str, int, float, float], None] = lambda *_heard: None
         """Told what hour a peer has (see Skew.heard); set by whoever compares clocks."""
         self.counters: Counter[str] = Counter()
@@ -108,6 +130,10 @@ class Peering:
         self._elsewhere = True
         self._look_now.set()
 
+    def look_again(self) -> None:
+        """A peer that we may have chosen is useless."""
+        self._look_now.set()
+
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         self._good = dict(await self._store.transact(lambda tx: tx.peers()))
         async with trio.open_nursery() as nursery, self._network.watch_links() as links:
@@ -123,6 +149,7 @@ class Peering:
                         nursery.start_soon(self._meet, link.peer)
                     case LinkDown(peer):
                         self._silent.discard(peer)
+                        self._dialled.discard(peer)
                         self._look_now.set()
 
     # --------------------------------------------------------------------------------------------------- dialling
@@ -160,6 +187,7 @@ class Peering:
             if self._chosen() < wanted:
                 await self._dial_some(wanted, elsewhere=elsewhere)
                 await self._ask_again(wanted)
+            await self._part_with_useless()
             with trio.move_on_after(pause * self._chance.choices.uniform(0.8, 1.2)) as waiting:
                 await self._look_now.wait()
                 await trio.sleep(FIRST_RETRY)
@@ -176,6 +204,7 @@ class Peering:
                 self.counters["dial_failed"] += 1
                 continue
             self.counters["dialled_elsewhere"] += elsewhere
+            self._dialled.add(peer)
             await self._remember(peer, address)
 
     async def _ask_again(self, wanted: int) -> None:
@@ -185,7 +214,23 @@ class Peering:
                 await self._meet(link.peer)
 
     def _chosen(self) -> int:
-        return sum(1 for link in self._network.links() if link.outbound)
+        """Links of our own choosing that are of use: who answers nothing but pings must not fill their places."""
+        useless = self.useless()
+        return sum(1 for link in self._network.links() if link.outbound and link.peer not in useless)
+
+    async def _part_with_useless(self) -> None:
+        """Once there are enough others, or too many of these. Who has letters for us, or is named, stays."""
+        useless, worth = self.useless(), self.appraise()
+        found = [p for p in self._dialled if p in useless and worth.get(p, Worth.NOTHING) < Worth.THREAD]
+        if self._chosen() < WANTED and len(found) <= MOST_USELESS:
+            return
+        now = self._clock.steady()
+        self._parted = {peer: at for peer, at in self._parted.items() if now - at < LOOK_SELDOM}
+        for peer in found:
+            self.counters["useless"] += 1
+            self._parted[peer] = now
+            self._good.pop(peer, None)
+            await self._network.hang_up(peer)
 
     def _candidates(self, *, elsewhere: bool) -> list[Address]:
         """Whom to try, in this order: one in each subnet we have not chosen yet, then others. `elsewhere`: none in a
@@ -194,7 +239,9 @@ class Peering:
         taken = {subnet_of(link.remote) for link in links if link.outbound or elsewhere} - {""}
         fresh: list[Address] = []
         crowded: list[Address] = []
-        for address in self._known({link.peer for link in links} | {self._network.peer_id}, meeting_first=elsewhere):
+        besides = {link.peer for link in links} | {self._network.peer_id}
+        besides.update(peer for peer, at in self._parted.items() if self._clock.steady() - at < LOOK_SELDOM)
+        for address in self._known(besides, meeting_first=elsewhere):
             subnet = subnet_of(address)
             if subnet in taken:
                 crowded.append(address)

@@ -1,11 +1,13 @@
 """Being connected: enough links of our own choosing, and address records nobody can forge or hoard."""
 
+from contextlib import AsyncExitStack
 from typing import Any
 
 import trio
 from trio.testing import MockClock
 
 from node.conversation import Conversation
+from node.network.seam import LinkUp, Network
 from node.peering import PROTOCOL, WANTED
 from protocol.address import NodeAddress
 from protocol.keys import SigningKey
@@ -49,6 +51,42 @@ async def test_the_market_may_go(clock: MockClock) -> None:
         await last.crash()
         await last.start(address="/ip4/10.99.99.99/tcp/4001")
         await wait_until(last, lambda node: sum(link.outbound for link in node.network.links()) >= 3, 120)
+
+
+async def test_who_answers_nothing_but_pings_fills_no_place_of_our_choosing(clock: MockClock) -> None:
+    """T5: Victor knows nobody but the market when eight of Mallory's, who speak nothing at all, are all it can name. He
+    dials them; later eight honest nodes come. He ends with four links of his choosing to those who speak gossip, and
+    has hung up on the others."""
+    async with open_town() as town, trio.open_nursery() as nursery, AsyncExitStack() as stack:
+        assert town.world is not None
+        market = await town.open("Market", meeting=True)
+        assert market.clock is not None
+        corpses, dialled = set(), set()
+
+        async def watch(corpse: Network) -> None:
+            async with corpse.watch_links() as links:
+                async for event in links:
+                    if isinstance(event, LinkUp) and not event.link.outbound:
+                        dialled.add(corpse.peer_id)
+
+        for number in range(8):
+            name = f"Corpse {number}"
+            corpse = await stack.enter_async_context(town.world.open_network(seed_of(name)))
+            nursery.start_soon(watch, corpse)
+            await corpse.dial(market.address)
+            await ask(corpse, market, record(name, market.clock.now(), corpse.addresses[0].partition("/p2p/")[0]))
+            corpses.add(corpse.peer_id)
+        victor = await town.open("Victor")
+        await wait_until(victor, lambda _node: len(dialled) >= WANTED - 1, 120)
+        for number in range(8):
+            await town.open(f"Node {number}")
+
+        def is_free(node: Any) -> bool:
+            return not any(link.peer in corpses for link in node.network.links()) and is_well_linked(victor, 10)
+
+        await wait_until(victor, is_free, 1200)
+        assert (await victor.desk.status())["counters"]["peering"]["useless"] >= WANTED - 1
+        nursery.cancel_scope.cancel()
 
 
 async def ask(asker: Any, meeting: Neighbour, frame: bytes) -> list[bytes] | None:
