@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from node.network.seam import NotSpokenError, StreamError
+from protocol.framing import frame_with_length
 
 _MULTISTREAM = "/multistream/1.0.0"
 _UNKNOWN = "na"
@@ -68,12 +69,7 @@ async def agree_on(stream: Negotiable, spoken: Collection[str]) -> str:
 
 
 def _line(text: str) -> bytes:
-    content = text.encode() + b"\n"
-    prefix, length = bytearray(), len(content)
-    while length > 0x7F:
-        prefix.append(length & 0x7F | 0x80)
-        length >>= 7
-    return bytes((*prefix, length)) + content
+    return frame_with_length(text.encode() + b"\n")
 
 
 async def _receive_line(stream: Negotiable) -> str:
