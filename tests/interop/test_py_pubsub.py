@@ -109,6 +109,8 @@ async def test_what_pip_says_is_rejected_and_both_live_on() -> None:
         alice.node.gossip.publish("mobility", told.frame)
 
         bob = await town.open("Bob", join=(alice,), divisions=("mobility",), params=Params(heartbeat_interval=0.2))
+        await wait_until(alice, lambda node: bob.peer_id in node.gossip.subscribers("mobility"))
+        alice.node.gossip.publish("mobility", told.frame)  # what was said before, a slow start misses
         await wait_until(bob, lambda node: node.board.get(told.id) is not None)
         await pip.pubsub.unsubscribe(TOPIC)
         await wait_until(alice, lambda node: node.gossip.subscribers("mobility") == (bob.peer_id,))
