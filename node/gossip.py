@@ -197,7 +197,7 @@ class Gossip:
 
     def useless(self) -> set[PeerId]:
         """Linked peers from which we will hear no gossip: they do not speak it, or are worth less than a stranger. Who
-        was linked just now is none of them."""
+        was linked just now is none of them, unless it left with debts."""
         scores = self._router.scores(self._clock.steady())
         return self._without_gossip | {peer for peer, score in scores.items() if score.total < 0}
 
@@ -286,6 +286,10 @@ class Gossip:
         peer = link.peer
         with scope:
             stream = await self._open(peer)
+            if self._writers.get(peer) is not scope:  # its link has gone meanwhile, and may be back
+                if stream is not None:
+                    await stream.reset()
+                return
             if stream is None:
                 if peer in self._speaking:
                     # It speaks, and would go on to somebody who has forgotten it: a fresh link mends that.
@@ -294,8 +298,7 @@ class Gossip:
                     return
                 # It does not speak gossip, but it may have letters for us: the link stays.
                 self.counters["no_gossip"] += 1
-                if self._writers.get(peer) is scope:
-                    del self._writers[peer]  # should it speak to us all the same, it is brought up again
+                del self._writers[peer]  # should it speak to us all the same, it is brought up again
                 self._handle(PeerDown(peer))
                 self._without_gossip.add(peer)
                 self.on_useless()
@@ -355,20 +358,22 @@ class Gossip:
         peer = stream.peer
         deframer, work = Deframer(MAX_RPC), 0
         await self._rest(peer, work)  # a new stream is no way around what the last one cost
-        while data := await stream.receive_some(READ_AT_ONCE):
-            try:
-                rpcs = deframer.feed(data)
-            except Refused as refused:
-                self.counters[refused.reason.value] += 1
-                await stream.reset()
-                return
-            for rpc in rpcs:
-                before = self._router.work
-                self._handle(RpcReceived(peer, rpc))
-                work += self._router.work - before
-                if work >= WORK_AT_ONCE:
-                    await self._rest(peer, work)
-                    work = 0
+        try:
+            while data := await stream.receive_some(READ_AT_ONCE):
+                for rpc in deframer.feed(data):
+                    if self._speaking.get(peer) is not stream:
+                        return  # while we rested it began anew: this is what it said before
+                    before = self._router.work
+                    self._handle(RpcReceived(peer, rpc))
+                    work += self._router.work - before
+                    if work >= WORK_AT_ONCE:
+                        charged, work = work, 0
+                        await self._rest(peer, charged)
+        except Refused as refused:
+            self.counters[refused.reason.value] += 1
+            await stream.reset()
+        finally:
+            self._reading.charge(peer, self._clock.steady(), work)
 
     async def _rest(self, peer: PeerId, work: int) -> None:
         """So much was read of a peer: it is the turn of others, and what else it says waits until that is within its

@@ -114,8 +114,8 @@ class Router:
         self._cache = self._hearsay.cache
         self._asking = self._hearsay.asking
         self.work = 0
-        """RPCs received and what was in them, message by message and topic by topic: what reading them costs, whatever
-        they say and whoever it is. What is judged or asked for has limits of its own, apart from this."""
+        """RPCs received and what was in them, message by message and topic by topic: what reading them costs, whoever
+        it is. What is judged and the ids that are named or asked for have limits of their own, apart from this."""
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """What is to be done about `event`, which happened at `now` (seconds, monotonic, never going back).

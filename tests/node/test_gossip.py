@@ -18,6 +18,7 @@ from protocol.board import Board, Heard
 from protocol.framing import frame_with_length
 from protocol.gossip import MESHSUB_1_1
 from protocol.gossip.rpc import encode_publish, encode_subscription
+from tests.adversary.frames import TOPIC
 from tests.adversary.mallory import Mallory, drop_all
 from tests.driver import NET
 
@@ -215,4 +216,50 @@ async def test_a_peer_speaks_on_one_stream_and_a_second_takes_the_place_of_the_f
             with pytest.raises(StreamError):
                 await stream.receive_some()
         assert [link.peer for link in alice.links()] == [network.peer_id]
+        nursery.cancel_scope.cancel()
+
+
+async def test_many_short_streams_are_no_way_around_it(clock: MockClock) -> None:
+    """Mallory says a little less on each stream than is counted at once, and opens the next: all of it counts."""
+    world = MemoryWorld()
+    async with (
+        open_gossip(world, "alice") as (alice, hers),
+        world.open_network("mallory") as network,
+        trio.open_nursery() as nursery,
+    ):
+        mallory = Mallory(network, nursery, drop_all)
+        peer = await mallory.befriend(alice.addresses[0])
+        await trio.sleep(1)
+        counts: Any = hers._router._counts
+        streams = 3 * WORK_SAVED // (WORK_AT_ONCE - 1)
+        before, began = counts["rpc.received"], trio.current_time()
+        for number in range(1, streams + 1):
+            stream = await network.open_stream(peer, MESHSUB_1_1)
+            await stream.send_all(b"\0" * (WORK_AT_ONCE - 1))
+            while counts["rpc.received"] < before + number * (WORK_AT_ONCE - 1):  # noqa: ASYNC110 - nobody tells
+                await trio.sleep(0.001)
+            await stream.close()
+        assert trio.current_time() - began >= 2 * WORK_SAVED / WORK_A_SECOND - 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_a_replaced_stream_still_had_to_say_is_not_heard(clock: MockClock) -> None:
+    """Mallory has said so much that Alice rests before she reads on; then Mallory begins anew. What she said before is
+    not taken for something said after it."""
+    world = MemoryWorld()
+    async with (
+        open_gossip(world, "alice") as (alice, hers),
+        world.open_network("mallory") as network,
+        trio.open_nursery() as nursery,
+    ):
+        mallory = Mallory(network, nursery, drop_all)
+        peer = await mallory.befriend(alice.addresses[0])
+        await trio.sleep(1)
+        late = frame_with_length(encode_subscription(TOPIC, True))
+        await mallory.streams[peer].send_all(b"\0" * (WORK_SAVED + WORK_A_SECOND) + late)  # a second too much
+        await trio.sleep(0.2)
+        again = await network.open_stream(peer, MESHSUB_1_1)
+        await again.send_all(frame_with_length(encode_subscription(TOPIC, False)))
+        await trio.sleep(60)
+        assert network.peer_id not in hers.subscribers(DIVISION)
         nursery.cancel_scope.cancel()
