@@ -96,7 +96,7 @@ class Accepts:
         if row is not None and row.why == "offered" and self._stock.catalogue is not None:
             waits = self._stock.catalogue.confirm == "by hand"
         await self._settle(live, talk, confirm=not waits)
-        if waits and talk.answer is None and talk.state is State.ACCEPTED:
+        if waits and talk.answer is None and talk.state is State.ACCEPTED and self._clock.now() < accept.head.exp:
             self._undecided[talk.offer.id] = (live, talk)
             told = {"intent": live.root.hex(), "offer": talk.offer.id.hex(), "contract": accept.id.hex()}
             await self._events.add("accept.waits", told)

@@ -226,6 +226,26 @@ async def test_a_vendor_says_no_by_hand(tmp_path: Path, clock: MockClock) -> Non
         assert bob.node.vendor.stock.ledger.sold("duster", bob.node.clock.now()) == 0
 
 
+async def test_what_lapsed_while_the_shop_was_off_waits_for_nobody(tmp_path: Path, clock: MockClock) -> None:
+    """Bob decides himself, is off for five minutes, and Alice has waited no longer than two. When he is back he reads
+    that it has lapsed, and not that it waits for him."""
+    async with open_town() as town:
+        await town.open("Market", meeting=True)
+        alice = await town.open("Alice")
+        bob = await open_shop(town, tmp_path, FLEET.format(top='confirm = "by hand"', count="stock = 1"))
+        intent = (await alice.desk.ask(SKIING, 10))["intent"]["id"]
+        (offer,) = (await wait_offers(alice, intent, 1))["offers"]
+        await alice.desk.accept(offer["id"], "alice@example.org", None, [], 0, answer_within=120)
+        await wait_state(bob, offer["id"], "accepted")
+        await bob.crash()
+        await trio.sleep(300)
+        await bob.start()
+        await wait_state(bob, offer["id"], "lapsed", 60)
+        types = [event["type"] for event in await bob.store.peek(lambda tx: tx.events_after(0))]
+        assert types.count("accept.waits") == 1
+        assert bob.node.vendor.stock.ledger.sold("duster", bob.node.clock.now()) == 0
+
+
 async def test_a_catalogue_is_read_again_while_the_node_runs(tmp_path: Path, clock: MockClock) -> None:
     """Nothing fits Alice's wish. Bob makes a mistake in his file: he is told, and the old one stays. He mends it, and
     the wish that was passed over is answered."""
