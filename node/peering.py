@@ -204,7 +204,8 @@ class Peering:
                 self.counters["dial_failed"] += 1
                 continue
             self.counters["dialled_elsewhere"] += elsewhere
-            self._dialled.add(peer)
+            if any(link.outbound and link.peer == peer for link in self._network.links()):
+                self._dialled.add(peer)
             await self._remember(peer, address)
 
     async def _ask_again(self, wanted: int) -> None:

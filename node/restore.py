@@ -2,7 +2,8 @@
 
 Threads are replayed in the order and at the times they were stored: messages, and what time ended between them. Every
 frame is opened and judged again, and what does not pass is left out and logged. What was verified before it was stored,
-and still is what its id says, is not verified again: that would be two thirds of the time. But what we say again is.
+and still is what its id says, is not verified again: that would be two thirds of the time. But our own wishes are, for
+we say them again.
 """
 
 from collections import deque

@@ -173,7 +173,7 @@ class Threads:
 
     def awake(self, side: Side) -> tuple[LiveThread, ...]:
         """Those of our ends of this side in which something can still happen. Contracts stay for good, and whoever has
-        made ten thousand does not look through them whenever something happens."""
+        made ten thousand does not look through them at every tick."""
         return tuple(self._awake[side].values())
 
     def lay_to_rest(self, live: LiveThread) -> None:

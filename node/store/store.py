@@ -61,6 +61,8 @@ class Store:
         self.disk = Disk(path) if path is not None else None
         self._inline = path is None
         self._one_writer = trio.CapacityLimiter(1)
+        self._turn = trio.Lock()
+        """The same for a store without threads: one after the other, as they were asked for."""
         self._broken: Trouble | None = None
         self._breaks = trio.Event()
         self._found = trio.Event()
@@ -74,8 +76,9 @@ class Store:
     async def transact(self, work: Callable[[Tx], T]) -> T:
         """Do `work` in one transaction. If it raises, nothing of it happened. Not cancelled half-way.
 
-        On a full disk it waits until there is room, so `work` may be done more than once. Raises Trouble when SQLite
-        does not do its work for another reason; the node then ends, see wait_broken."""
+        In the order of the calls, but on a full disk: then it waits until there is room, others may be first, and
+        `work` may be done more than once. Raises Trouble when SQLite does not do its work for another reason; the node
+        then ends, see wait_broken."""
         while True:
             try:
                 return await self._attempt(lambda: self._run_own(work))
@@ -112,8 +115,8 @@ class Store:
         """Raises NoRoom on a full disk."""
         try:
             if self._inline:
-                await trio.lowlevel.checkpoint()
-                return work()
+                async with self._turn:
+                    return work()
             return await trio.to_thread.run_sync(work, limiter=self._one_writer)
         except (DatabaseError, sqlite3.Error) as error:
             if self._is_no_room(error):
