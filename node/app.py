@@ -325,7 +325,7 @@ def _keep(tx: Tx, events: EventLog, batch: list[Heard], now: int) -> bool:
         assert message is not None
         division = division_of_message(message)
         held = message.kind != "intent.close" or heard.replaced is not None
-        tx.put_posting(
+        is_new = tx.put_posting(
             PostingRow(message.id, division, message.head.exp, heard.via, held, message.frame),
             heard.replaced.id if heard.replaced is not None else None,
         )
@@ -334,6 +334,8 @@ def _keep(tx: Tx, events: EventLog, batch: list[Heard], now: int) -> bool:
             tally_end(tx, heard.replaced, now)
         if heard.replaced is None and tx.take_back_end(message.author, message.root, message.frame):
             continue  # its person knows it already
+        if not is_new and message.kind != "intent.close":
+            continue  # so she does this one: at the last start it was too early for it, by another clock
         told = {"intent": message.root.hex(), "revision": message.id.hex()}
         if isinstance(message.body, IntentClose):
             told["reason"] = message.body.reason

@@ -393,11 +393,12 @@ class Tx:
 
     # ------------------------------------------------------------------------------------------------- postings
 
-    def put_posting(self, row: PostingRow, replaces: bytes | None) -> None:
+    def put_posting(self, row: PostingRow, replaces: bytes | None) -> bool:
+        """False: it is there already."""
         if replaces is not None:
             self._db.execute(delete(t.postings).where(t.postings.c.id == replaces))
         values = {name: getattr(row, name) for name in PostingRow.__slots__}
-        self._db.execute(upsert(t.postings).values(values).on_conflict_do_nothing())
+        return self._db.execute(upsert(t.postings).values(values).on_conflict_do_nothing()).rowcount > 0
 
     def postings(self) -> list[PostingRow]:
         return [PostingRow(**row._mapping) for row in self._db.execute(select(t.postings))]

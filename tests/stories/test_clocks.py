@@ -383,3 +383,20 @@ async def test_what_expires_while_its_people_sleep_is_told_when_they_wake(clock:
             for one in (alice, bob):
                 await wait_state(one, offer["id"], "void", 1.2 * SURE_AFTER)
                 assert [event["state"] for event in await events_of(one, "offer.state")] == ["void"]
+
+
+async def test_a_wish_that_is_too_early_after_a_start_is_not_told_again_when_its_hour_comes(clock: MockClock) -> None:
+    """Alice's clock is 190 s fast, and Bob's 100: he reads of her wish. His machine starts again with the right hour, at
+    which it is too early. A minute later it hangs on his board again, and is nothing new."""
+    async with open_town() as town:
+        alice = await town.open("Alice", skew=190)
+        bob = await town.open("Bob", join=(alice,), divisions=("mobility",), skew=100)
+        intent = await ask_for_a_day(alice)
+        await wait_heard(bob, intent)
+        await bob.crash()
+        assert bob.clock is not None
+        bob.clock.skew = 0
+        await bob.start()
+        assert bob.node.board.get(bytes.fromhex(intent)) is None
+        await wait_until(bob, lambda node: node.board.get(bytes.fromhex(intent)) is not None, 3 * EVERY)
+        assert len(await events_of(bob, "wish.heard")) == 1
