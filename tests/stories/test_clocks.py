@@ -386,8 +386,8 @@ async def test_what_expires_while_its_people_sleep_is_told_when_they_wake(clock:
 
 
 async def test_a_wish_that_is_too_early_after_a_start_is_not_told_again_when_its_hour_comes(clock: MockClock) -> None:
-    """Alice's clock is 190 s fast, and Bob's 100: he reads of her wish. His machine starts again with the right hour, at
-    which it is too early. A minute later it hangs on his board again, and is nothing new."""
+    """Alice's clock is 190 s fast, and Bob's 100: he reads of her wish. His machine starts again with the right hour,
+    at which it is too early. A minute later it hangs on his board again, and is nothing new."""
     async with open_town() as town:
         alice = await town.open("Alice", skew=190)
         bob = await town.open("Bob", join=(alice,), divisions=("mobility",), skew=100)
