@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from node.clock import VirtualClock
-from node.gossip import WORK_A_SECOND, WORK_AT_ONCE, WORK_SAVED, Gossip
+from node.gossip import READ_AT_ONCE, WORK_A_SECOND, WORK_AT_ONCE, WORK_SAVED, Gossip
 from node.network.memory import Conditions, MemoryWorld
 from node.network.seam import LinkDown, Network, StreamError
 from protocol import categories
@@ -36,6 +36,21 @@ async def open_gossip(world: MemoryWorld, name: str) -> AsyncIterator[tuple[Netw
         await nursery.start(gossip.run)
         gossip.join(DIVISION)
         yield network, gossip
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def open_befriended() -> AsyncIterator[tuple[Network, Gossip, Mallory]]:
+    """Alice, and Mallory, who has dialled her and opened her gossip stream."""
+    world = MemoryWorld()
+    async with (
+        open_gossip(world, "alice") as (alice, hers),
+        world.open_network("mallory") as network,
+        trio.open_nursery() as nursery,
+    ):
+        mallory = Mallory(network, nursery, drop_all)
+        await mallory.befriend(alice.addresses[0])
+        yield alice, hers, mallory
         nursery.cancel_scope.cancel()
 
 
@@ -104,19 +119,12 @@ async def test_a_link_of_our_own_choosing_counts_as_one_however_late(clock: Mock
 
 async def test_tiny_rpcs_do_not_keep_others_waiting(clock: MockClock) -> None:
     """Mallory sends hundreds of RPCs in one read. Whatever else runs in this process has its turn after a few."""
-    world = MemoryWorld()
     tiny, count = frame_with_length(b""), 3_000
-    async with (
-        open_gossip(world, "alice") as (alice, hers),
-        world.open_network("mallory") as network,
-        trio.open_nursery() as nursery,
-    ):
-        mallory = Mallory(network, nursery, drop_all)
-        peer = await mallory.befriend(alice.addresses[0])
+    async with open_befriended() as (alice, hers, mallory):
         counts: Any = hers._router._counts
         before = seen = counts["rpc.received"]
         most = 0
-        await mallory.streams[peer].send_all(tiny * count)
+        await mallory.streams[alice.peer_id].send_all(tiny * count)
         for _ in range(10 * count):
             await trio.lowlevel.checkpoint()
             seen, most = counts["rpc.received"], max(most, counts["rpc.received"] - seen)
@@ -124,7 +132,6 @@ async def test_tiny_rpcs_do_not_keep_others_waiting(clock: MockClock) -> None:
                 break
         assert seen >= before + count
         assert most <= 2 * WORK_AT_ONCE, "tasks take turns in any order: between two of ours lie at most two of theirs"
-        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("is_new_link", [False, True], ids=["one link", "always a new one"])
@@ -195,71 +202,49 @@ async def test_an_honest_neighbour_at_its_busiest_never_waits(clock: MockClock) 
 async def test_a_peer_speaks_on_one_stream_and_a_second_takes_the_place_of_the_first(clock: MockClock) -> None:
     """Mallory opens a hundred streams, and begins on each an RPC that she never ends: Alice holds one of them. On the
     last one she hears Mallory as ever."""
-    world = MemoryWorld()
-    async with (
-        open_gossip(world, "alice") as (alice, hers),
-        world.open_network("mallory") as network,
-        trio.open_nursery() as nursery,
-    ):
-        mallory = Mallory(network, nursery, drop_all)
-        peer = await mallory.befriend(alice.addresses[0])
-        begun = [mallory.streams[peer]]
+    async with open_befriended() as (alice, hers, mallory):
+        begun = [mallory.streams[alice.peer_id]]
         for _ in range(99):
-            begun.append(await network.open_stream(peer, MESHSUB_1_1))
+            begun.append(await mallory.network.open_stream(alice.peer_id, MESHSUB_1_1))
             await begun[-1].send_all(frame_with_length(bytes(60_000))[:-1])
-        mallory.streams[peer] = await network.open_stream(peer, MESHSUB_1_1)
-        await mallory.say(peer, encode_subscription(categories.topic(NET, "lodging"), True))
+        mallory.streams[alice.peer_id] = await mallory.network.open_stream(alice.peer_id, MESHSUB_1_1)
+        await mallory.say(alice.peer_id, encode_subscription(categories.topic(NET, "lodging"), True))
         with trio.fail_after(10):
             await hers.wait_subscriber("lodging")
         assert hers.counters["stream_replaced"] == 100
         for stream in begun:
             with pytest.raises(StreamError):
                 await stream.receive_some()
-        assert [link.peer for link in alice.links()] == [network.peer_id]
-        nursery.cancel_scope.cancel()
+        assert [link.peer for link in alice.links()] == [mallory.network.peer_id]
 
 
 async def test_many_short_streams_are_no_way_around_it(clock: MockClock) -> None:
     """Mallory says a little less on each stream than is counted at once, and opens the next: all of it counts."""
-    world = MemoryWorld()
-    async with (
-        open_gossip(world, "alice") as (alice, hers),
-        world.open_network("mallory") as network,
-        trio.open_nursery() as nursery,
-    ):
-        mallory = Mallory(network, nursery, drop_all)
-        peer = await mallory.befriend(alice.addresses[0])
+    async with open_befriended() as (alice, hers, mallory):
         await trio.sleep(1)
         counts: Any = hers._router._counts
         streams = 3 * WORK_SAVED // (WORK_AT_ONCE - 1)
         before, began = counts["rpc.received"], trio.current_time()
         for number in range(1, streams + 1):
-            stream = await network.open_stream(peer, MESHSUB_1_1)
+            stream = await mallory.network.open_stream(alice.peer_id, MESHSUB_1_1)
             await stream.send_all(b"\0" * (WORK_AT_ONCE - 1))
             while counts["rpc.received"] < before + number * (WORK_AT_ONCE - 1):  # noqa: ASYNC110 - nobody tells
                 await trio.sleep(0.001)
             await stream.close()
         assert trio.current_time() - began >= 2 * WORK_SAVED / WORK_A_SECOND - 1
-        nursery.cancel_scope.cancel()
 
 
 async def test_what_a_replaced_stream_still_had_to_say_is_not_heard(clock: MockClock) -> None:
     """Mallory has said so much that Alice rests before she reads on; then Mallory begins anew. What she said before is
     not taken for something said after it."""
-    world = MemoryWorld()
-    async with (
-        open_gossip(world, "alice") as (alice, hers),
-        world.open_network("mallory") as network,
-        trio.open_nursery() as nursery,
-    ):
-        mallory = Mallory(network, nursery, drop_all)
-        peer = await mallory.befriend(alice.addresses[0])
+    async with open_befriended() as (alice, hers, mallory):
         await trio.sleep(1)
         late = frame_with_length(encode_subscription(TOPIC, True))
-        await mallory.streams[peer].send_all(b"\0" * (WORK_SAVED + WORK_A_SECOND) + late)  # a second too much
+        said = b"\0" * (WORK_SAVED + WORK_A_SECOND) + late  # a second too much
+        assert len(said) < READ_AT_ONCE, "all of it is in Alice's hands when she rests"
+        await mallory.streams[alice.peer_id].send_all(said)
         await trio.sleep(0.2)
-        again = await network.open_stream(peer, MESHSUB_1_1)
+        again = await mallory.network.open_stream(alice.peer_id, MESHSUB_1_1)
         await again.send_all(frame_with_length(encode_subscription(TOPIC, False)))
         await trio.sleep(60)
-        assert network.peer_id not in hers.subscribers(DIVISION)
-        nursery.cancel_scope.cancel()
+        assert mallory.network.peer_id not in hers.subscribers(DIVISION)
